@@ -1,0 +1,94 @@
+"""``[display]``: what shows the guest's picture, and what draws it.
+
+Source: ``qemu-options.hx`` (-spice, -vnc, -display), ``hw/misc/ivshmem.c`` (the size must be a power of two),
+Looking Glass' documentation of its shared memory.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from qlaunch.devices.arg import Arg, device, keyval, qom_object, raw
+from qlaunch.devices.ports import fixed
+from qlaunch.devices.section import Section
+from qlaunch.devices.site import Controller, Site
+from qlaunch.values.size import Size
+
+
+class Display(Section, frozen=True, kw_only=True):
+    """The picture. Without a GPU of its own the guest has only what is passed through."""
+
+    type: Literal["none", "spice", "gtk", "vnc"] = "none"
+    gpu: Literal["none", "virtio", "qxl", "std"] | None = None  # none, or virtio where there is something to show it
+    looking_glass: Size | None = None
+    tablet: bool | None = None
+    virtio_input: bool = False
+
+    @property
+    def drawn_by(self) -> str:
+        """The emulated GPU, with its default filled in."""
+        return self.gpu or ("none" if self.type == "none" else "virtio")
+
+    def needs(self) -> frozenset[Controller]:
+        """SPICE's agent speaks over virtio-serial, the tablet sits on USB."""
+        wanted: set[Controller] = set()
+        if self.type in ("spice", "gtk"):
+            wanted.add("virtio-serial")
+        if self._has_tablet():
+            wanted.add("usb")
+        return frozenset(wanted)
+
+    def _has_tablet(self) -> bool:
+        return self.type != "none" if self.tablet is None else self.tablet
+
+    def args(self, site: Site, index: int) -> Iterator[Arg]:
+        """Yield display, GPU, pointer and the agent's channel."""
+        del index
+        yield from self._shown(site)
+        yield from self._gpu(site)
+        if self._has_tablet():
+            yield device("usb-tablet", "tablet0", bus="usb0.0", port="1")
+        if self.virtio_input:
+            yield device("virtio-keyboard-pci", "kbd0", **site.on(fixed("kbd")))
+            yield device("virtio-mouse-pci", "mouse0", **site.on(fixed("mouse")))
+        if self.looking_glass:
+            path = looking_glass_path(site.name)
+            yield qom_object("memory-backend-file", "lg0-mem", size=int(self.looking_glass), share=True, **{"mem-path": path})
+            yield device("ivshmem-plain", "lg0", memdev="lg0-mem", bus=site.root_bus, addr=site.looking_glass_slot)
+
+    def _shown(self, site: Site) -> Iterator[Arg]:
+        match self.type:
+            case "none":
+                yield raw("display", "none")
+            case "gtk":
+                yield keyval("display", "gtk", **{"zoom-to-fit": True})
+                yield from _agent_channel("qemu-vdagent", clipboard=True)
+            case "vnc":
+                yield raw("display", "none")
+                yield keyval("vnc", f"unix:{site.socket('vnc')}")
+            case "spice":
+                yield raw("display", "none")
+                options = {"disable-ticketing": True, "image-compression": "off", "seamless-migration": False}
+                yield keyval("spice", unix=True, addr=site.socket("spice"), **options)
+                yield from _agent_channel("spicevmc")
+
+    def _gpu(self, site: Site) -> Iterator[Arg]:
+        place = {"bus": site.root_bus, "addr": "0x1" if site.board == "q35" else "0x1e"}
+        match self.drawn_by:
+            case "virtio":
+                yield device("virtio-vga", "gpu0", **place)
+            case "qxl":
+                yield device("qxl-vga", "gpu0", max_outputs=1, **place)
+            case "std":
+                yield device("VGA", "gpu0", **place)
+
+
+def looking_glass_path(name: str) -> str:
+    """Give the shared file that the Looking Glass client opens."""
+    return f"/dev/shm/looking-glass-{name}"  # noqa: S108 - the client looks there
+
+
+def _agent_channel(chardev: str, *, clipboard: bool | None = None) -> Iterator[Arg]:
+    """The channel of the SPICE agent, which carries the clipboard and the pointer."""
+    yield keyval("chardev", chardev, id="vdagent", name="vdagent", clipboard=clipboard)
+    channel = {"chardev": "vdagent", "name": "com.redhat.spice.0"}
+    yield device("virtserialport", "vdagent0", bus="vserial0.0", nr=1, **channel)
