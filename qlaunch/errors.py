@@ -25,7 +25,8 @@ Severity = Literal["error", "warning", "info"]
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong, in a form that people and programs read.
 
-    ``where`` is ``FILE:LINE`` or empty, ``key`` is the dotted TOML key or empty. ``code`` is stable: scripts may match on it.
+    ``where`` is ``FILE:LINE`` or empty, ``key`` is the dotted TOML key or empty. ``code`` is stable: scripts may
+    match on it.
     """
 
     code: str

@@ -1,7 +1,7 @@
 """The parts of the guest: a section of the machine file each, as a frozen type that says its own QEMU options. Pure.
 
-``DEVICES`` is the order in which sections stand on the command line. Adding a device is a file here, a line in this list, a field
-in ``qlaunch.machine.model.Machine`` and a golden case.
+``DEVICES`` is the order in which sections stand on the command line. Adding a device is a file here, a line in this
+list, a field in ``qlaunch.machine.model.Machine`` and a golden case.
 """
 
 from qlaunch.devices.section import Section

@@ -1,9 +1,11 @@
 """One QEMU option: how it is written, and how its values are kept from becoming other options.
 
-Three forms. JSON where QEMU takes it (``-device``, ``-object``, ``-blockdev``, ``-netdev``, ``-audiodev``): typed, nothing to
-escape. Key and value elsewhere: a comma in a value is doubled. Raw words (``-kernel FILE``): nothing to escape.
+Three forms. JSON where QEMU takes it (``-device``, ``-object``, ``-blockdev``, ``-netdev``, ``-audiodev``): typed,
+nothing to escape. Key and value elsewhere: a comma in a value is doubled. Raw words (``-kernel FILE``): nothing to
+escape.
 
-Source: QEMU's ``docs/about/deprecated.rst`` (short-form booleans), ``qemu-options.hx``, ``util/keyval.c`` (doubled commas).
+Source: QEMU's ``docs/about/deprecated.rst`` (short-form booleans), ``qemu-options.hx``, ``util/keyval.c`` (doubled
+commas).
 """
 
 import msgspec
@@ -76,6 +78,8 @@ def plain(value: Value) -> Value:
             return {key: plain(inner) for key, inner in value.items() if inner is not None}
         case list():
             return [plain(inner) for inner in value]
+        case str():
+            return str(value)  # the types of values/ are text, and msgspec wants it plain
         case _:
             return value
 

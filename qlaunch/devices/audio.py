@@ -1,7 +1,7 @@
 """``[audio]``: the guest's sound card and the host's sound server.
 
-Source: ``qapi/audio.json``: latency in µs is ``buffer-length``/``latency`` by driver; ``timer-period`` is in µs; in pipewire and pa
-``name`` is the target sink, ``stream-name`` the label.
+Source: ``qapi/audio.json``: latency in µs is ``buffer-length``/``latency`` by driver; ``timer-period`` is in µs; in
+pipewire and pa ``name`` is the target sink, ``stream-name`` the label.
 """
 
 from collections.abc import Iterator
@@ -58,4 +58,4 @@ class Audio(Section, frozen=True, kw_only=True):
 
 
 def _address(site: Site) -> str:
-    return "0x1b" if site.board == "q35" else "0x9"
+    return "0x1b" if site.board == "q35" else "0x11"

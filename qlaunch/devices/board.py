@@ -1,12 +1,13 @@
 """``[machine]``: the board, the accelerator, and what the guest's own power events mean.
 
-Source: ``qemu-options.hx`` (-machine, -accel, -action, -name), ``hw/i386/pc.c`` (vmport, i8042), ``hw/acpi/ich9.c`` (disable_s3).
+Source: ``qemu-options.hx`` (-machine, -accel, -action, -name), ``hw/i386/pc.c`` (vmport, i8042), ``hw/acpi/ich9.c``
+(disable_s3).
 """
 
 from collections.abc import Iterator
 from typing import Literal
 
-from qlaunch.devices.arg import Arg, device, keyval, raw
+from qlaunch.devices.arg import Arg, Value, device, keyval, raw
 from qlaunch.devices.section import Section
 from qlaunch.devices.site import Site
 
@@ -31,7 +32,8 @@ class Board(Section, frozen=True, kw_only=True):
         """Yield name, board, accelerator and power behaviour."""
         del index
         # The kernel keeps 15 characters of a thread's name (TASK_COMM_LEN in include/linux/sched.h).
-        yield keyval("name", **{"guest": site.name, "process": f"ql-{site.name}"[:15], "debug-threads": True})
+        name: dict[str, Value] = {"guest": site.name, "process": f"ql-{site.name}"[:15], "debug-threads": True}
+        yield keyval("name", **name)
         yield raw("no-user-config")
         yield raw("nodefaults")
         yield raw("S")
@@ -50,13 +52,13 @@ class Board(Section, frozen=True, kw_only=True):
         if self.watchdog == "itco":
             yield keyval("global", driver="ICH9-LPC", property="noreboot", value="off")
         elif self.watchdog:
-            yield device(self.watchdog, "watchdog0")
+            yield device(self.watchdog, "watchdog0", bus=site.root_bus, addr="0x11" if site.board == "q35" else "0x1b")
         if self.panic_device:
             yield device("pvpanic", "panic0")
 
     def _machine(self, site: Site) -> Arg:
         firmware = site.firmware
-        options: dict[str, str | bool | None] = {
+        options: dict[str, Value] = {
             "smm": (firmware.needs_smm or None) if firmware else None,
             "vmport": self.vmport,
             "i8042": None if self.ps2 else False,

@@ -1,6 +1,7 @@
 """``[clock]``: the guest's wall clock and its timers.
 
-Source: ``qemu-options.hx`` (-rtc), ``hw/i386/pc.c`` (hpet is on by default), ``hw/i386/kvm/i8254.c`` (lost_tick_policy).
+Source: ``qemu-options.hx`` (-rtc), ``hw/i386/pc.c`` (hpet is on by default), ``hw/i386/kvm/i8254.c``
+(lost_tick_policy).
 """
 
 from collections.abc import Iterator

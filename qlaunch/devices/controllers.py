@@ -1,6 +1,7 @@
 """Controllers that several sections share, each present only if some device sits on it, and the PCIe root ports.
 
-Source: ``hw/usb/hcd-xhci-pci.c`` (at most 15 ports of each speed), ``hw/scsi/virtio-scsi.c``, ``hw/pci-bridge/gen_pcie_root_port.c``.
+Source: ``hw/usb/hcd-xhci-pci.c`` (at most 15 ports of each speed), ``hw/scsi/virtio-scsi.c``,
+``hw/pci-bridge/gen_pcie_root_port.c``.
 """
 
 from collections.abc import Iterable, Iterator

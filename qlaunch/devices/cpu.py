@@ -1,7 +1,7 @@
 """``[cpu]``: model, features, topology, and which host CPUs its threads run on.
 
-Source: ``target/i386/cpu.c`` and ``target/i386/kvm/kvm.c`` (kvm, migratable, host-cache-info), ``qemu-options.hx`` (-smp).
-``-cpu`` has no escape for a comma, so no text of the machine file that holds one may reach it.
+Source: ``target/i386/cpu.c`` and ``target/i386/kvm/kvm.c`` (kvm, migratable, host-cache-info), ``qemu-options.hx``
+(-smp). ``-cpu`` has no escape for a comma, so no text of the machine file that holds one may reach it.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,19 @@ from qlaunch.devices.site import Site
 from qlaunch.values.cpus import CpuSet, PinList
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
-Plain = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$")]
-Feature = Annotated[str, msgspec.Meta(pattern=r"^[+-][A-Za-z0-9._-]+$")]
-SchedulerText = Annotated[str, msgspec.Meta(pattern=r"^(fifo|rr):[1-9][0-9]?$")]
+Plain = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$", description="letters, digits, '.', '_' and '-'")]
+Feature = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[+-][A-Za-z0-9._-]+$", description="'+' or '-' and the name of a CPU feature, as in '+invtsc'"
+    ),
+]
+SchedulerText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(fifo|rr):[1-9][0-9]?$", description="'fifo' or 'rr', and a priority of 1 to 99, as in 'fifo:1'"
+    ),
+]
 
 # Models that show the host's own CPU; only they know migratable and host-cache-info (target/i386/cpu.c, max_x86_cpu).
 _HOST_MODELS = ("host", "max")

@@ -1,7 +1,7 @@
 """``[[disk]]``: images, block devices and CD-ROMs, and how the guest sees them.
 
-Source: ``qapi/block-core.json`` (BlockdevOptions), ``docs/system/qemu-block-drivers.rst.inc``, ``hw/block/virtio-blk.c``,
-``hw/nvme/ctrl.c`` (a serial is required), ``hw/ide/qdev.c``.
+Source: ``qapi/block-core.json`` (BlockdevOptions), ``docs/system/qemu-block-drivers.rst.inc``,
+``hw/block/virtio-blk.c``, ``hw/nvme/ctrl.c`` (a serial is required), ``hw/ide/qdev.c``.
 """
 
 from collections.abc import Iterator
@@ -84,7 +84,9 @@ class Disk(Section, frozen=True, kw_only=True):
             "physical_block_size": self.block_size and int(self.block_size),
             "werror": errors if self.media == "disk" else None,
             "rerror": errors if self.media == "disk" else None,
-            "write-cache": ("on" if self.cache in ("none", "writeback", "unsafe") else "off") if self.writable else None,
+            "write-cache": ("on" if self.cache in ("none", "writeback", "unsafe") else "off")
+            if self.writable
+            else None,
         }
         yield self._device(site, index, shared)
 
@@ -121,10 +123,21 @@ class Disk(Section, frozen=True, kw_only=True):
                 serial = self.serial or f"qlaunch-{name}"
                 return device("nvme", name, **_without_error_policy(shared), serial=serial, **site.on(place))
             case "scsi":
-                return device(f"scsi-{kind}", name, **shared, **rate, serial=self.serial, bus="scsi0.0", lun=0, **{"scsi-id": index})
+                return device(
+                    f"scsi-{kind}",
+                    name,
+                    **shared,
+                    **rate,
+                    serial=self.serial,
+                    bus="scsi0.0",
+                    lun=0,
+                    **{"scsi-id": index},
+                )
             case "usb":
                 port = str(FIRST_USB_PORT + site.usb_disks.index(index))
-                return device("usb-storage", name, **shared, removable=self.removable, serial=self.serial, bus="usb0.0", port=port)
+                return device(
+                    "usb-storage", name, **shared, removable=self.removable, serial=self.serial, bus="usb0.0", port=port
+                )
             case _:
                 return device(f"ide-{kind}", name, **shared, **rate, serial=self.serial, **site.sata_place(index))
 

@@ -7,7 +7,7 @@ Looking Glass' documentation of its shared memory.
 from collections.abc import Iterator
 from typing import Literal
 
-from qlaunch.devices.arg import Arg, device, keyval, qom_object, raw
+from qlaunch.devices.arg import Arg, Value, device, keyval, qom_object, raw
 from qlaunch.devices.ports import fixed
 from qlaunch.devices.section import Section
 from qlaunch.devices.site import Controller, Site
@@ -52,7 +52,9 @@ class Display(Section, frozen=True, kw_only=True):
             yield device("virtio-mouse-pci", "mouse0", **site.on(fixed("mouse")))
         if self.looking_glass:
             path = looking_glass_path(site.name)
-            yield qom_object("memory-backend-file", "lg0-mem", size=int(self.looking_glass), share=True, **{"mem-path": path})
+            yield qom_object(
+                "memory-backend-file", "lg0-mem", size=int(self.looking_glass), share=True, **{"mem-path": path}
+            )
             yield device("ivshmem-plain", "lg0", memdev="lg0-mem", bus=site.root_bus, addr=site.looking_glass_slot)
 
     def _shown(self, site: Site) -> Iterator[Arg]:
@@ -67,12 +69,16 @@ class Display(Section, frozen=True, kw_only=True):
                 yield keyval("vnc", f"unix:{site.socket('vnc')}")
             case "spice":
                 yield raw("display", "none")
-                options = {"disable-ticketing": True, "image-compression": "off", "seamless-migration": False}
+                options: dict[str, Value] = {
+                    "disable-ticketing": True,
+                    "image-compression": "off",
+                    "seamless-migration": False,
+                }
                 yield keyval("spice", unix=True, addr=site.socket("spice"), **options)
                 yield from _agent_channel("spicevmc")
 
     def _gpu(self, site: Site) -> Iterator[Arg]:
-        place = {"bus": site.root_bus, "addr": "0x1" if site.board == "q35" else "0x1e"}
+        place: dict[str, Value] = {"bus": site.root_bus, "addr": "0x1" if site.board == "q35" else "0x1e"}
         match self.drawn_by:
             case "virtio":
                 yield device("virtio-vga", "gpu0", **place)
@@ -80,6 +86,8 @@ class Display(Section, frozen=True, kw_only=True):
                 yield device("qxl-vga", "gpu0", max_outputs=1, **place)
             case "std":
                 yield device("VGA", "gpu0", **place)
+            case _:
+                return
 
 
 def looking_glass_path(name: str) -> str:

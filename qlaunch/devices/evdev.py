@@ -1,7 +1,7 @@
 """``[[evdev]]``: the host's keyboard and mouse, switched between host and guest by a key.
 
-Source: QEMU's ``docs/system/devices`` (input-linux), ``ui/input-linux.c``: the device is grabbed the moment the object exists, paused
-guest or not. So these objects are not in the argv: the supervisor adds them beside ``cont``.
+Source: QEMU's ``docs/system/devices`` (input-linux), ``ui/input-linux.c``: the device is grabbed the moment the
+object exists, paused guest or not. So these objects are not in the argv: the supervisor adds them beside ``cont``.
 """
 
 from typing import Literal
@@ -16,7 +16,9 @@ class Evdev(Section, frozen=True, kw_only=True):
     path: str
     grab_all: bool = False
     repeat: bool = False
-    grab_toggle: Literal["ctrl-ctrl", "alt-alt", "shift-shift", "meta-meta", "scrolllock", "ctrl-scrolllock"] | None = None
+    grab_toggle: Literal["ctrl-ctrl", "alt-alt", "shift-shift", "meta-meta", "scrolllock", "ctrl-scrolllock"] | None = (
+        None
+    )
 
     def late_object(self, index: int) -> dict[str, Value]:
         """Give the arguments of ``object-add``."""

@@ -1,6 +1,7 @@
 """``[firmware]``: UEFI from a pair of flash files, or BIOS, and what the guest reads in its SMBIOS tables.
 
-Source: QEMU's ``docs/interop/firmware.json`` (pairs), ``hw/block/pflash_cfi01.c`` (property secure), ``hw/smbios/smbios.c``.
+Source: QEMU's ``docs/interop/firmware.json`` (pairs), ``hw/block/pflash_cfi01.c`` (property secure),
+``hw/smbios/smbios.c``.
 """
 
 from collections.abc import Iterator

@@ -12,7 +12,9 @@ import msgspec
 from qlaunch.devices.section import Section
 
 # Twelve characters, the length of three CPUID registers; a comma would end the value, since -cpu has no escape.
-VendorId = Annotated[str, msgspec.Meta(min_length=1, max_length=12, pattern=r"^[ -+\--~]+$")]
+VendorId = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=12, pattern=r"^[ -+\--~]+$", description="plain characters, no comma")
+]
 
 # In the order in which they are printed.
 FLAGS = (

@@ -14,7 +14,13 @@ from qlaunch.devices.site import Site
 from qlaunch.values.cpus import CpuSet
 
 # An id of QEMU begins with a letter (util/id.c); a thread's name shows 12 characters of it beside "IO ".
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$")]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,30}$",
+        description="at most 31 letters, digits, '.', '_' and '-', the first a letter",
+    ),
+]
 
 
 class Iothread(Section, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """``[memory]``: the guest's RAM, and from which of the host's pages it is made.
 
-Source: ``qapi/qom.json`` (MemoryBackendProperties), ``qemu-options.hx`` (-m, -overcommit), ``backends/hostmem-memfd.c``.
-A memfd and never ``mem-path``: with a path that is not a mounted hugetlbfs QEMU makes a plain file there and says nothing.
+Source: ``qapi/qom.json`` (MemoryBackendProperties), ``qemu-options.hx`` (-m, -overcommit),
+``backends/hostmem-memfd.c``. A memfd and never ``mem-path``: with a path that is not a mounted hugetlbfs QEMU makes a
+plain file there and says nothing.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ class Memory(Section, frozen=True, kw_only=True):
         yield keyval("m", size=f"{self.size >> 10}k")
         if site.prealloc_cpus and self._preallocates():
             # Preallocation runs on the CPUs of the thread that asks for it, which is otherwise the main thread alone.
-            yield qom_object("thread-context", "tc-ram", **{"cpu-affinity": list(site.prealloc_cpus)})
+            affinity: dict[str, Value] = {"cpu-affinity": list(site.prealloc_cpus)}
+            yield qom_object("thread-context", "tc-ram", **affinity)
         yield self._backend(site)
         if self.lock:
             yield keyval("overcommit", **{"mem-lock": True})

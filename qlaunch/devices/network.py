@@ -15,8 +15,16 @@ from qlaunch.devices.section import Section
 from qlaunch.devices.site import Site
 from qlaunch.values.mac import Mac
 
-InterfaceName = Annotated[str, msgspec.Meta(min_length=1, max_length=15, pattern=r"^[^/:\s]+$")]
-Forward = Annotated[str, msgspec.Meta(pattern=r"^(tcp|udp):([0-9.]+:)?[0-9]{1,5}-([0-9.]+:)?[0-9]{1,5}$")]
+InterfaceName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=15, pattern=r"^[^/:\s]+$", description="no slash, colon or space")
+]
+Forward = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(tcp|udp):([0-9.]+:)?[0-9]{1,5}-([0-9.]+:)?[0-9]{1,5}$",
+        description="protocol, port of the host, port of the guest, as in 'tcp:2222-22'",
+    ),
+]
 
 
 class Network(Section, frozen=True, kw_only=True):
@@ -65,11 +73,17 @@ class Network(Section, frozen=True, kw_only=True):
             case "user":
                 return {**backend, "hostfwd": [{"str": _hostfwd(rule)} for rule in self.forward] or None}
             case "passt":
-                # reconnect is in seconds and came in 8.0, reconnect-ms in 9.2; passt is started first, so neither is needed.
+                # reconnect is in seconds and came in 8.0, reconnect-ms in 9.2; passt is started first, so neither is
+                # needed.
                 socket: Value = {"type": "unix", "path": site.socket(f"passt{index}")}
                 return {**backend, "type": "stream", "server": False, "addr": socket}
             case _:
-                tap: dict[str, Value] = {"type": "tap", "ifname": tap_name(site.name, index), "script": "no", "downscript": "no"}
+                tap: dict[str, Value] = {
+                    "type": "tap",
+                    "ifname": tap_name(site.name, index),
+                    "script": "no",
+                    "downscript": "no",
+                }
                 return {**backend, **tap, "vhost": self.vhost, "queues": self.queues}
 
 

@@ -1,7 +1,7 @@
 """Where guest devices sit: addresses that depend on nothing but a device's own kind and number.
 
-Windows takes a device at another address for a new device, so adding one must never move another. Each kind of device has
-slots of its own; the n-th of its kind has the n-th place, whether the places before it are taken or not.
+Windows takes a device at another address for a new device, so adding one must never move another. Each kind of device
+has slots of its own; the n-th of its kind has the n-th place, whether the places before it are taken or not.
 
 On q35 a place is a PCIe root port, eight functions to a slot. On pc (i440fx) it is a slot of the one conventional bus.
 
@@ -17,8 +17,9 @@ BoardName = Literal["q35", "pc"]
 
 # First slot and number of slots of each kind on q35; eight ports in each slot.
 _Q35_SLOTS = {"fixed": (2, 1), "disk": (3, 4), "net": (7, 2), "pci": (9, 3), "share": (12, 1), "spare": (13, 1)}
-# First slot and number of places of each kind on pc, whose bus 0 has 32 slots in all.
-_PC_SLOTS = {"fixed": (2, 8), "disk": (10, 8), "net": (18, 4), "pci": (22, 6), "share": (28, 3)}
+# First slot and number of places of each kind on pc, whose bus has 32 slots; sound has 0x11, the watchdog 0x1b, the display 0x1e, Looking
+# Glass 0x1f.
+_PC_SLOTS = {"fixed": (2, 8), "disk": (10, 7), "net": (18, 4), "pci": (22, 5), "share": (28, 2)}
 # Devices of which a machine has one each, in an order that is never changed, only appended to.
 _FIXED = ("xhci", "vserial", "rng", "scsi", "kbd", "mouse", "balloon", "probe")
 

@@ -1,7 +1,7 @@
 """``[[share]]``: folders of the host that the guest mounts.
 
-Source: QEMU's ``docs/system/devices/vhost-user.rst``, ``hw/virtio/vhost-user-fs.c``; virtiofs needs shared memory, which QEMU
-itself does not check.
+Source: QEMU's ``docs/system/devices/vhost-user.rst``, ``hw/virtio/vhost-user-fs.c``; virtiofs needs shared memory,
+which QEMU itself does not check.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,9 @@ class Share(Section, frozen=True, kw_only=True):
         if self.type == "virtiofs":
             yield keyval("chardev", "socket", id=f"share{index}-chr", path=site.socket(f"share{index}"))
             queue = {"queue-size": 1024}
-            yield device("vhost-user-fs-pci", f"share{index}", chardev=f"share{index}-chr", tag=self.tag, **queue, **place)
+            yield device(
+                "vhost-user-fs-pci", f"share{index}", chardev=f"share{index}-chr", tag=self.tag, **queue, **place
+            )
             return
         local = {"id": f"share{index}-fs", "path": self.path, "security_model": "mapped-xattr"}
         yield keyval("fsdev", "local", **local, readonly=True if self.read_only else None)

@@ -1,6 +1,7 @@
 """What a device must know beyond its own section, all of it decided before the first option is written.
 
-Names of sockets and files are functions of the machine's name, so that nothing has to exist before the argv can be written.
+Names of sockets and files are functions of the machine's name, so that nothing has to exist before the argv can be
+written.
 """
 
 from typing import Literal

@@ -16,12 +16,22 @@ from qlaunch.values.pci import DeviceId
 FIRST_PORT = 2  # the tablet has port 1
 LIMIT = 8
 
+Port = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]+-[0-9]+(\.[0-9]+)*$", description="a bus and the ports that lead there, as in '1-2.1'"
+    ),
+]
+
 
 class Usb(Section, frozen=True, kw_only=True):
-    """One device: ``id = "046d:c547"``, or where it is plugged in: ``at = "1-2.1"`` (bus, then ports, as the kernel names it)."""
+    """One device.
+
+    ``id = "046d:c547"``, or where it is plugged in: ``at = "1-2.1"`` (bus, then ports, as the kernel names it).
+    """
 
     id: DeviceId | None = None
-    at: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+-[0-9]+(\.[0-9]+)*$")] | None = None
+    at: Port | None = None
     guest_reset: bool = True
 
     def needs(self) -> frozenset[Controller]:

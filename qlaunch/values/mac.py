@@ -15,7 +15,10 @@ class Mac(str):
 
     @classmethod
     def parse(cls, text: str) -> "Mac":
-        """Read ``52:54:00:dd:82:2e``. A group address is refused here: QEMU would take it, and no packet would arrive."""
+        """Read ``52:54:00:dd:82:2e``.
+
+        A group address is refused here: QEMU would take it, and no packet would arrive.
+        """
         plain = text.strip().lower().replace("-", ":")
         if not _MAC.fullmatch(plain):
             raise ValueError(f"{text!r} is not a MAC address such as '52:54:00:12:34:56'")

@@ -2,7 +2,8 @@
 
 Both are strings in one canonical spelling, so that they compare, sort and serialize as such.
 
-Source: the kernel's ``Documentation/PCI/sysfs-pci.rst`` (domain:bus:device.function, hexadecimal) and ``lspci(8)``, option ``-s``.
+Source: the kernel's ``Documentation/PCI/sysfs-pci.rst`` (domain:bus:device.function, hexadecimal) and ``lspci(8)``,
+option ``-s``.
 """
 
 import re

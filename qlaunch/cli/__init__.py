@@ -1,0 +1,48 @@
+"""The command line: verbs, one file each, and the one place that prints and exits. Nobody imports it.
+
+Every verb is imported only when it is asked for, so that `--help` and quick verbs do not wait for what others need.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from qlaunch.errors import MachineError, QemuError, QlaunchError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit status."""
+    from qlaunch.cli.parser import parse  # noqa: PLC0415 - argparse, not needed by importers of this package
+
+    try:
+        options = parse(arguments)
+        verb = import_module(f"qlaunch.cli.{options.module}")
+        status: int = verb.run(options)
+        sys.stdout.flush()
+    except QlaunchError as error:
+        _tell(error)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`qlaunch argv x | head`): not an error, but Python would print one at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _tell(error: QlaunchError) -> None:
+    """Print a failure: what is wrong, what QEMU said about it, what to do next."""
+    from qlaunch.cli.terminal import say_error, say_hint, say_problem  # noqa: PLC0415
+
+    if isinstance(error, MachineError):
+        for problem in error.problems:
+            say_problem(problem)
+        return
+    say_error(error.message)
+    if isinstance(error, QemuError) and error.stderr:
+        for line in error.stderr.splitlines():
+            print(f"  {line}", file=sys.stderr)
+    if error.hint:
+        say_hint(error.hint)

@@ -1,0 +1,48 @@
+"""How verbs that talk to a running machine find it: by its name alone, the file may be gone."""
+
+import os
+
+from qlaunch.errors import HostError
+from qlaunch.host.folders import find_folders
+from qlaunch.run.folder import Record, RunFolder, machine_names
+
+
+def folder_of(name: str) -> RunFolder:
+    """Give the runtime folder of a machine; a path to a machine file stands for the machine of that name."""
+    base = os.path.basename(name)
+    return RunFolder(f"{find_folders().runtime}/{base.removesuffix('.toml')}")
+
+
+def running(name: str) -> tuple[RunFolder, Record]:
+    """Give the folder and the record of a machine that runs.
+
+    Raises HostError when it does not, naming those that do.
+    """
+    folder = folder_of(name)
+    record = folder.read()
+    if record and record.qemu and (record.qemu.is_alive() or folder.is_locked()):
+        return folder, record
+    others = ", ".join(all_running()) or "none"
+    raise HostError(f"{os.path.basename(folder.path)} is not running", f"running machines: {others}")
+
+
+def all_running() -> list[str]:
+    """Name the machines that run, supervised or not."""
+    runtime = find_folders().runtime
+    names = []
+    for name in machine_names(runtime):
+        record = RunFolder(f"{runtime}/{name}").read()
+        if record and record.qemu and record.qemu.is_alive():
+            names.append(name)
+    return names
+
+
+def control_socket(name: str) -> str:
+    """Give the path of the supervisor's own socket. Raises HostError when the machine has no supervisor now."""
+    folder, record = running(name)
+    if not folder.is_locked():
+        raise HostError(
+            f"{record.duty.name} runs without a supervisor: it was killed",
+            f"take it over with: qlaunch up {record.duty.name}",
+        )
+    return record.duty.socket("control")

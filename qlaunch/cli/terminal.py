@@ -1,0 +1,100 @@
+"""How words reach the terminal: colour only there, messages to stderr, results to stdout.
+
+Source: no-color.org (NO_COLOR); ECMA-48 (SGR).
+"""
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import TextIO
+
+from qlaunch.errors import Problem
+
+_RED, _YELLOW, _DIM, _BOLD = "31", "33", "2", "1"
+_SEVERITY = {"error": _RED, "warning": _YELLOW, "info": _DIM}
+
+
+def is_terminal(stream: TextIO = sys.stderr) -> bool:
+    """Whether people read this stream as it comes."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def say_error(message: str) -> None:
+    """Print what is wrong."""
+    _print(f"{_coloured('error:', _RED)} {message}")
+
+
+def say_hint(hint: str) -> None:
+    """Print what to do next."""
+    _print(f"  {_coloured('→' if _is_utf8() else '->', _DIM)} {hint}")
+
+
+def say_problem(problem: Problem) -> None:
+    """Print a problem with its place, and its hint below."""
+    word = _coloured(f"{problem.severity}:", _SEVERITY[problem.severity])
+    _print(f"{word} {problem}")
+    if problem.hint:
+        say_hint(problem.hint)
+
+
+def bold(text: str) -> str:
+    """Emphasize text of a result, on a terminal."""
+    return f"\x1b[{_BOLD}m{text}\x1b[0m" if is_terminal(sys.stdout) and "NO_COLOR" not in os.environ else text
+
+
+class Live:
+    """Lines of a running machine on stderr, and on a terminal a last line that says how it is now."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._line = ""
+        self._is_terminal = is_terminal()
+
+    @property
+    def wants_status(self) -> bool:
+        """Whether there is somebody to look at a status line."""
+        return self._is_terminal
+
+    def say(self, text: str) -> None:
+        """Print a sentence with the time."""
+        self._clear()
+        stamp = _coloured(time.strftime("%H:%M:%S"), _DIM)
+        print(f"{stamp} {self.name}: {text}", file=sys.stderr, flush=True)
+        self._draw()
+
+    def show(self, line: str) -> None:
+        """Replace the last line."""
+        self._clear()
+        self._line = line
+        self._draw()
+
+    def end(self) -> None:
+        """Take the last line away."""
+        self._clear()
+        self._line = ""
+
+    def _clear(self) -> None:
+        if self._line:
+            with suppress(OSError):
+                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _draw(self) -> None:
+        if self._line:
+            width = 79
+            with suppress(OSError):
+                width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            with suppress(OSError):
+                print(_coloured(self._line[:width], _DIM), end="", file=sys.stderr, flush=True)
+
+
+def _coloured(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if is_terminal() and "NO_COLOR" not in os.environ else text
+
+
+def _is_utf8() -> bool:
+    return (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What this computer is and has: facts, read only. Blocking; knows no machine file and no trio."""

@@ -1,0 +1,50 @@
+"""The host's own SMBIOS strings, for ``smbios = "host"``.
+
+Source: the kernel's ``Documentation/ABI/testing/sysfs-class-dmi`` (serial numbers are for root alone), QEMU's ``hw/smbios/smbios.c`` for its keys.
+The host's UUID is left out on purpose: two systems with one UUID confuse whoever licenses by it.
+"""
+
+import os
+
+_FILES = {
+    0: {"vendor": "bios_vendor", "version": "bios_version", "date": "bios_date", "release": "bios_release"},
+    1: {
+        "manufacturer": "sys_vendor",
+        "product": "product_name",
+        "version": "product_version",
+        "serial": "product_serial",
+        "sku": "product_sku",
+        "family": "product_family",
+    },
+    2: {
+        "manufacturer": "board_vendor",
+        "product": "board_name",
+        "version": "board_version",
+        "serial": "board_serial",
+        "asset": "board_asset_tag",
+    },
+    3: {
+        "manufacturer": "chassis_vendor",
+        "version": "chassis_version",
+        "serial": "chassis_serial",
+        "asset": "chassis_asset_tag",
+    },
+}
+
+
+def read_smbios(root: str = "/") -> dict[int, dict[str, str]]:
+    """Give the strings by SMBIOS type and QEMU's key; what is empty or may not be read is left out."""
+    folder = os.path.join(root, "sys/class/dmi/id")
+    tables = {
+        number: {key: text for key, name in files.items() if (text := _read(os.path.join(folder, name)))}
+        for number, files in _FILES.items()
+    }
+    return {number: strings for number, strings in tables.items() if strings}
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return "".join(letter for letter in file.read().strip() if letter.isprintable())
+    except OSError:
+        return ""

@@ -1,0 +1,132 @@
+"""UEFI firmware, found the way QEMU asks distributions to describe it.
+
+Source: QEMU's ``docs/interop/firmware.json``: a file of the same name in a later folder replaces one in an earlier, an empty one hides
+it; all are sorted by file name, and the first that fits is taken.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from qlaunch.errors import HostError
+
+_FOLDERS = ("usr/share/qemu/firmware", "etc/qemu/firmware")
+_INSTALL = "install it: ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch)"
+# Guests of confidential computing only; their builds start nothing else.
+_SPECIAL = {"amd-sev-snp", "intel-tdx"}
+
+
+class FirmwarePair(msgspec.Struct, frozen=True, kw_only=True):
+    """Code and the template of its variable store, which belong together."""
+
+    code: str
+    vars_template: str
+    code_format: str = "raw"
+    vars_format: str = "raw"
+    needs_smm: bool = False
+    descriptor: str = ""
+
+
+class _File(msgspec.Struct):
+    filename: str
+    format: str = "raw"
+
+
+class _Mapping(msgspec.Struct, rename="kebab"):
+    device: str
+    mode: Literal["split", "combined", "stateless"] = "split"
+    executable: _File | None = None
+    nvram_template: _File | None = None
+
+
+class _Target(msgspec.Struct):
+    architecture: str
+    machines: list[str] = []
+
+
+class _Descriptor(msgspec.Struct, rename="kebab"):
+    mapping: _Mapping
+    interface_types: list[str] = []
+    targets: list[_Target] = []
+    features: list[str] = []
+
+
+def find_firmware(
+    machine_type: str,
+    secure_boot: bool,
+    root: str = "/",
+    environ: Mapping[str, str] = os.environ,  # noqa: FBT001
+) -> FirmwarePair:
+    """Find the pair for a versioned machine type. Raises HostError saying which folders were read.
+
+    With secure boot the pair has Microsoft's keys enrolled, without it neither keys nor the need for SMM.
+    """
+    damaged: list[str] = []
+    for path in _descriptors(root, environ):
+        try:
+            with open(path, "rb") as file:
+                descriptor = msgspec.json.decode(file.read(), type=_Descriptor)
+        except (OSError, msgspec.MsgspecError):
+            damaged.append(path)
+            continue
+        if _fits(descriptor, machine_type, secure_boot) and (pair := _pair(descriptor, path, root)):
+            return pair
+    what = "UEFI firmware with secure boot" if secure_boot else "UEFI firmware"
+    where = ", ".join(_folders(root, environ))
+    broken = f"; damaged: {', '.join(damaged)}" if damaged else ""
+    raise HostError(f"no {what} for {machine_type} is described in {where}{broken}", _INSTALL)
+
+
+def _folders(root: str, environ: Mapping[str, str]) -> list[str]:
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+    return [*(os.path.join(root, folder) for folder in _FOLDERS), os.path.join(config, "qemu/firmware")]
+
+
+def _descriptors(root: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the descriptors in force, in their order."""
+    found: dict[str, str] = {}
+    for folder in _folders(root, environ):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        found.update({name: os.path.join(folder, name) for name in names if name.endswith(".json")})
+    for _, path in sorted(found.items()):
+        if os.path.getsize(path):
+            yield path
+
+
+def _fits(descriptor: _Descriptor, machine_type: str, secure_boot: bool) -> bool:  # noqa: FBT001
+    features = set(descriptor.features)
+    wanted = {"secure-boot", "enrolled-keys"}
+    return (
+        "uefi" in descriptor.interface_types
+        and descriptor.mapping.device == "flash"
+        and descriptor.mapping.mode == "split"
+        and (wanted <= features if secure_boot else not features & {*wanted, "requires-smm"})
+        and not features & _SPECIAL
+        and any(
+            target.architecture == "x86_64" and any(fnmatchcase(machine_type, glob) for glob in target.machines)
+            for target in descriptor.targets
+        )
+    )
+
+
+def _pair(descriptor: _Descriptor, path: str, root: str) -> FirmwarePair | None:
+    """Give the pair, if both of its files are there: a descriptor may outlive its package."""
+    code, template = descriptor.mapping.executable, descriptor.mapping.nvram_template
+    if code is None or template is None:
+        return None
+    if not all(os.path.exists(os.path.join(root, file.filename.lstrip("/"))) for file in (code, template)):
+        return None
+    return FirmwarePair(
+        code=code.filename,
+        vars_template=template.filename,
+        code_format=code.format,
+        vars_format=template.format,
+        needs_smm="requires-smm" in descriptor.features,
+        descriptor=path,
+    )

@@ -1,0 +1,127 @@
+"""The supervisor's own socket, ``control.sock``: short questions of other qlaunch commands, one JSON line each way.
+
+    {"ask": "status"}                                -> {"status": {…}}
+    {"ask": "execute", "command": …, "arguments": …} -> {"return": …} or {"error": "…"}
+    {"ask": "stop", "timeout_s": …, "force": …}      -> {"say": "…"} as it goes, then {"ended": {…}} once the host is
+    restored
+
+So that several can talk to a machine at once: QMP itself serves a single client and lets the second one hang.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import trio
+
+from qlaunch.errors import MonitorError
+
+if TYPE_CHECKING:
+    from qlaunch.run.supervisor import Supervisor
+
+_LONGEST_REQUEST = 1 << 20
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One question."""
+
+    ask: Literal["status", "execute", "stop"]
+    command: str = ""
+    arguments: dict[str, object] = {}
+    timeout_s: float | None = None
+    force: bool = False
+
+
+class Farewells:
+    """Those who asked for the end and wait for it. Their sockets outlive the nursery, to hear the last word."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def add(self, waiting: socket.socket) -> Callable[[str], None]:
+        """Keep a socket, and give a listener that passes sentences on to it."""
+        self._sockets.append(waiting)
+        return lambda text: _send_now(waiting, {"say": text})
+
+    def send(self, last_word: object) -> None:
+        """Say the last word to all and close."""
+        for waiting in self._sockets:
+            with suppress(OSError):
+                _send_now(waiting, last_word)
+            waiting.close()
+
+
+async def serve_control(
+    supervisor: "Supervisor", *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve the socket until cancelled."""
+    path = supervisor.duty.socket("control")
+    with suppress(FileNotFoundError):  # left by a supervisor that was killed
+        os.unlink(path)
+    listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    await listener.bind(path)
+    listener.listen(16)
+    task_status.started()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with stream:
+                await _answer(supervisor, stream)
+
+    await trio.serve_listeners(answer, [trio.SocketListener(listener)])
+
+
+async def _answer(supervisor: "Supervisor", stream: trio.SocketStream) -> None:
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _LONGEST_REQUEST:
+        chunk = await stream.receive_some(65536)
+        if not chunk:
+            return
+        line += chunk
+    try:
+        request = msgspec.json.decode(line, type=Request)
+    except msgspec.MsgspecError as error:
+        await _send(stream, {"error": f"this is not a request: {error}"})
+        return
+    match request.ask:
+        case "status":
+            await _send(stream, {"status": await _status(supervisor)})
+        case "execute":
+            await _send(stream, await _execute(supervisor, request))
+        case "stop":
+            waiting = socket.socket(fileno=os.dup(stream.socket.fileno()))
+            supervisor.voice.add(supervisor.farewells.add(waiting))
+            supervisor.stop(timeout_s=request.timeout_s, force=request.force)
+
+
+async def _execute(supervisor: "Supervisor", request: Request) -> dict[str, object]:
+    guest = supervisor.guest
+    if guest is None:
+        return {"error": "the machine is not up yet"}
+    try:
+        return {"return": await guest.monitor.execute(request.command, request.arguments)}
+    except MonitorError as error:
+        return {"error": error.message}
+
+
+async def _status(supervisor: "Supervisor") -> dict[str, object]:
+    answer = await _execute(supervisor, Request(ask="execute", command="query-status"))
+    state = answer.get("return")
+    guest = supervisor.guest
+    return {
+        "state": state.get("status") if isinstance(state, dict) else "not answering",
+        "agent": bool(guest and guest.agent_open),
+        "resets": guest.resets if guest else 0,
+    }
+
+
+async def _send(stream: trio.SocketStream, message: object) -> None:
+    await stream.send_all(msgspec.json.encode(message) + b"\n")
+
+
+def _send_now(waiting: socket.socket, message: object) -> None:
+    """Send without waiting: whoever does not read loses lines, and never delays the supervisor."""
+    waiting.send(msgspec.json.encode(message) + b"\n", socket.MSG_DONTWAIT)

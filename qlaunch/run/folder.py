@@ -1,0 +1,145 @@
+"""A machine's runtime folder: who runs it, under a lock that dies with its holder.
+
+``lock`` is held by the supervisor with flock(2) for as long as it lives; ``record.json`` says what it supervises. A
+supervisor that was killed leaves a record without a lock, which the next command reads: QEMU may still run.
+"""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from qlaunch.errors import HostError
+from qlaunch.run.duty import Duty
+from qlaunch.run.process import ProcessId
+
+RECORD_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on disk while a machine runs. ``started`` is in seconds since the epoch."""
+
+    version: int = RECORD_VERSION
+    supervisor: ProcessId
+    qemu: ProcessId | None = None
+    started: float = 0
+    running: bool = False  # the guest's first instruction was allowed
+    duty: Duty
+
+
+class RunFolder:
+    """The folder of one machine, ``/run/qlaunch/NAME``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Make the folder and take its lock. Raises HostError when another supervisor holds it, naming that one."""
+        name = os.path.basename(self.path)
+        while self._lock is None:
+            self._make()
+            try:
+                descriptor = os.open(f"{self.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # the last holder has just removed the folder
+            except OSError as error:
+                raise _cannot_write(self.path, error) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise self._already_runs(name) from None
+            # The last holder may have removed the file between open and flock: then this lock guards nothing.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(f"{self.path}/lock")):
+                    self._lock = descriptor
+                    return
+            os.close(descriptor)
+
+    def is_locked(self) -> bool:
+        """Whether a supervisor holds the folder."""
+        if self._lock is not None:
+            return True
+        try:
+            descriptor = os.open(f"{self.path}/lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def read(self) -> Record | None:
+        """Give the record, or None where there is none that this version can read."""
+        try:
+            with open(f"{self.path}/record.json", "rb") as file:
+                record = msgspec.json.decode(file.read(), type=Record)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return record if record.version == RECORD_VERSION else None
+
+    def write(self, record: Record) -> None:
+        """Replace the record whole: a reader sees the old or the new one."""
+        temporary = f"{self.path}/record.json.new"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(msgspec.json.encode(record))
+            os.rename(temporary, f"{self.path}/record.json")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def clear(self) -> None:
+        """Remove every file but the lock: what a dead supervisor and a dead QEMU left."""
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self.path):
+                if entry.name != "lock":
+                    os.unlink(entry.path)
+
+    def remove(self) -> None:
+        """Remove the folder, the lock last, and the folder of all machines if it is empty now."""
+        self.clear()
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.path}/lock")
+        with suppress(OSError):
+            os.rmdir(self.path)
+            os.rmdir(os.path.dirname(self.path))
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _make(self) -> None:
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            info = os.lstat(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+            raise HostError(
+                f"{self.path} belongs to another user", "choose a folder of your own in QLAUNCH_RUNTIME_DIR"
+            )
+        os.chmod(self.path, 0o700)
+
+    def _already_runs(self, name: str) -> HostError:
+        record = self.read()
+        holder = f" (supervisor {record.supervisor.pid}, QEMU {record.qemu.pid})" if record and record.qemu else ""
+        return HostError(f"{name} is already running{holder}", f"stop it with: qlaunch down {name}")
+
+
+def machine_names(runtime: str) -> Iterator[str]:
+    """Yield the names of the machines that have a runtime folder, in order."""
+    with suppress(OSError):
+        yield from sorted(entry.name for entry in os.scandir(runtime) if entry.is_dir(follow_symlinks=False))
+
+
+def _cannot_write(path: str, error: OSError) -> HostError:
+    reason = os.strerror(error.errno or 0).lower()
+    return HostError(f"cannot write in {path}: {reason}", "free it or choose another folder in QLAUNCH_RUNTIME_DIR")

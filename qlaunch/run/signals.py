@@ -1,0 +1,37 @@
+"""Signals that end a machine gracefully: Ctrl-C, SIGTERM, and SIGHUP when the terminal goes away.
+
+They can come before trio is imported, while QEMU is started: then they are kept, and the supervisor reads them first.
+"""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class EarlySignals:
+    """From its making on, the signals are noted and end nothing by themselves."""
+
+    def __init__(self) -> None:
+        self.noted: list[signal.Signals] = []
+        for number in ENDING:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.noted.append(signal.Signals(number))
+
+    async def watch(self, stop: Callable[[], None], say: Callable[[str], None]) -> None:
+        """Turn each signal into a request to stop; the second one hurries, which ``stop`` itself knows."""
+        import trio  # noqa: PLC0415 - this module is needed before trio's import, which takes 80 ms
+
+        with trio.open_signal_receiver(*ENDING) as numbers:
+            for number in self.noted:
+                _stop(number, stop, say)
+            async for received in numbers:
+                _stop(signal.Signals(received), stop, say)
+
+
+def _stop(number: signal.Signals, stop: Callable[[], None], say: Callable[[str], None]) -> None:
+    say(f"{number.name}: ending the machine; once more hurries")
+    stop()

@@ -1,0 +1,34 @@
+"""What every test may use: expected texts in files, re-made with ``--update-golden``."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.live"]
+
+HERE = Path(__file__).parent
+
+
+class Golden:
+    """Compares a text with the file that holds what is expected; writes the file instead when told to."""
+
+    def __init__(self, *, update: bool) -> None:
+        self._update = update
+
+    def compare(self, path: Path, text: str) -> None:
+        if self._update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            return
+        assert path.exists(), f"{path} is missing; make it with: pytest --update-golden"
+        assert path.read_text() == text
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the expected texts anew, then read the diff")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """The expected texts."""
+    return Golden(update=bool(request.config.getoption("--update-golden")))

@@ -1,0 +1,266 @@
+"""A machine's whole life with a real QEMU.
+
+Started, pinned, watched, ended, killed at bad moments, and nothing left behind.
+"""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.live import DEAF, DEMO, Desk
+
+pytestmark = pytest.mark.qemu
+
+
+def test_a_detached_machine_comes_up_shows_its_status_and_goes_down(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    up = desk.qlaunch("up", "deaf", "--detach")
+    assert "the guest runs" in up.stderr
+    status = msgspec.json.decode(desk.qlaunch("status", "deaf", "--json").stdout)
+    assert (status["state"], status["supervised"], status["accel"]) == ("running", True, "tcg")
+    assert {thread["name"] for thread in status["threads"]} >= {"ql-deaf", "CPU 0/TCG"}
+    assert "running" in desk.qlaunch("list").stdout
+    desk.qlaunch("down", "deaf")
+    desk.assert_clean()
+    assert "deaf                 off" in desk.qlaunch("list").stdout
+
+
+def test_vcpus_and_iothreads_are_pinned_before_the_first_instruction(desk: Desk) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    first, last = cpus[0], cpus[-1]
+    pins = f'[cpu]\nvcpus = 2\npin = "{first},{last}"\nemulator = "{last}"\n' if first != last else ""
+    if not pins:
+        pytest.skip("this machine has one CPU: nothing to pin apart")
+    thread = f'[[iothread]]\nname = "io0"\npin = "{first}"\n'
+    (desk.folder / "machines" / "disk.raw").write_bytes(bytes(1 << 20))
+    disk = '[[disk]]\npath = "disk.raw"\niothread = "io0"\n'
+    desk.machine("pinned", DEAF + pins + thread + disk)
+    desk.qlaunch("up", "pinned", "--detach")
+    threads = msgspec.json.decode(desk.qlaunch("status", "pinned", "--json").stdout)["threads"]
+    allowed = {thread["name"]: thread["allowed"] for thread in threads}
+    assert allowed["CPU 0/TCG"] == str(first)
+    assert allowed["CPU 1/TCG"] == str(last)
+    assert allowed["IO io0"] == str(first)
+    assert allowed["ql-pinned"] == str(last)
+    assert allowed["IO mon_iothread"] == str(last)
+    desk.qlaunch("down", "--force", "pinned")
+    desk.assert_clean()
+
+
+def test_a_second_up_is_refused_and_names_the_first(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    supervisor = desk.record("deaf")["supervisor"]["pid"]
+    refused = desk.qlaunch("up", "deaf", expect=3)
+    assert f"deaf is already running (supervisor {supervisor}, QEMU" in refused.stderr
+    desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_machine_gracefully_and_a_second_one_hurries(desk: Desk, number: signal.Signals) -> None:
+    desk.machine("deaf", DEAF.replace("timeout_s = 1", "timeout_s = 600"))
+    up = desk.up("deaf")
+    desk.hear(up, "the guest runs")
+    up.send_signal(number)
+    desk.hear(up, "the power button was pressed")
+    up.send_signal(number)
+    desk.hear(up, "did not power off in time")
+    assert up.wait() == 0
+    desk.assert_clean()
+
+
+def test_the_power_button_is_pressed_again_until_the_deadline(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    down = desk.qlaunch("down", "deaf", "--timeout", "1")
+    assert down.stderr.count("the power button was pressed") >= 2
+    assert "did not power off in time" in down.stderr
+    desk.assert_clean()
+
+
+def test_a_guest_that_heeds_the_power_button_goes_down_by_itself(desk: Desk) -> None:
+    desk.machine("demo", DEMO)
+    up = desk.up("demo")
+    desk.hear(up, "the guest runs")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+    down = desk.qlaunch("down", "demo")
+    assert "the guest powered off" in down.stderr
+    assert up.wait() == 0
+    desk.assert_clean()
+
+
+def test_a_guest_that_powers_off_by_itself_ends_up_with_status_0(desk: Desk) -> None:
+    desk.machine("demo", DEMO)
+    up = desk.up("demo")
+    desk.hear(up, "the guest runs")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+        serial.type("q")
+    desk.hear(up, "the guest powered off")
+    assert up.wait() == 0
+    desk.assert_clean()
+
+
+def test_a_panic_is_told_and_ends_with_status_5(desk: Desk) -> None:
+    desk.machine("demo", DEMO)
+    up = desk.up("demo")
+    desk.hear(up, "the guest runs")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+        serial.type("c")
+    desk.hear(up, "the guest panicked")
+    assert up.wait() == 5
+    desk.assert_clean()
+
+
+def test_a_reset_is_told_and_the_guest_goes_on(desk: Desk) -> None:
+    desk.machine("demo", DEMO)
+    up = desk.up("demo")
+    desk.hear(up, "the guest runs")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+        serial.type("r")
+        desk.hear(up, "the guest was reset by itself")
+        serial.heard = ""
+        serial.wait_for("end of report")
+    assert msgspec.json.decode(desk.qlaunch("status", "demo", "--json").stdout)["resets"] >= 1
+    desk.qlaunch("down", "--force", "demo")
+    assert up.wait() == 0
+
+
+def test_a_guest_outlives_its_supervisor_and_is_taken_over(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    before = desk.record("deaf")
+    os.kill(before["supervisor"]["pid"], signal.SIGKILL)
+    assert "without supervisor" in desk.qlaunch("list").stdout
+    refused = desk.qlaunch("pause", "deaf", expect=3)
+    assert "take it over with: qlaunch up deaf" in refused.stderr
+    assert f"taking over QEMU {before['qemu']['pid']}" in desk.qlaunch("up", "deaf", "--detach").stderr
+    assert desk.record("deaf")["qemu"] == before["qemu"]
+    desk.qlaunch("pause", "deaf")
+    assert desk.qlaunch("status", "deaf").stdout.startswith("deaf: paused")
+    desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+def test_down_works_without_a_supervisor(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    os.kill(desk.record("deaf")["supervisor"]["pid"], signal.SIGKILL)
+    down = desk.qlaunch("down", "deaf")
+    assert "the supervisor of deaf is gone" in down.stderr
+    desk.assert_clean()
+
+
+def test_a_machine_whose_supervisor_and_qemu_were_killed_starts_afresh(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    record = desk.record("deaf")
+    for process in ("supervisor", "qemu"):
+        os.kill(record[process]["pid"], signal.SIGKILL)
+    assert (desk.runtime / "deaf" / "qmp.sock").exists()
+    desk.qlaunch("up", "deaf", "--detach")
+    desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+def test_a_qemu_that_is_killed_is_told_with_status_5(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    up = desk.up("deaf")
+    desk.hear(up, "the guest runs")
+    os.kill(desk.record("deaf")["qemu"]["pid"], signal.SIGKILL)
+    desk.hear(up, r"QEMU \(pid \d+\) died unexpectedly")
+    assert up.wait() == 5
+    desk.assert_clean()
+
+
+def test_a_qemu_that_does_not_answer_is_killed_in_the_end(desk: Desk) -> None:
+    desk.machine("deaf", DEAF + "quit_s = 0.3\nterm_s = 0.3\n")
+    up = desk.up("deaf")
+    desk.hear(up, "the guest runs")
+    os.kill(desk.record("deaf")["qemu"]["pid"], signal.SIGSTOP)
+    up.send_signal(signal.SIGINT)
+    up.send_signal(signal.SIGTERM)
+    desk.hear(up, "sending SIGTERM")
+    desk.hear(up, "sending SIGKILL")
+    up.wait()
+    desk.assert_clean()
+
+
+def test_quick_verbs_pause_resume_and_reset(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    up = desk.up("deaf")
+    desk.hear(up, "the guest runs")
+    desk.qlaunch("pause", "deaf")
+    assert "paused" in desk.qlaunch("list").stdout
+    desk.qlaunch("resume", "deaf")
+    assert "running" in desk.qlaunch("list").stdout
+    desk.qlaunch("reset", "deaf")
+    desk.hear(up, "the guest was reset from outside")
+    desk.qlaunch("powerdown", "deaf")
+    desk.hear(up, "the power button was pressed")
+    desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+def test_the_console_runs_commands_and_stops_at_the_first_failure(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    typed = '# a comment\n{"execute": "query-status"}\nno-such-command\nquery-version\n'
+    stopped = desk.qlaunch("console", "deaf", typed=typed, expect=6)
+    assert '"status": "running"' in stopped.stdout
+    assert '"qemu"' not in stopped.stdout
+    assert "The command no-such-command has not been found" in stopped.stderr
+    went_on = desk.qlaunch("console", "deaf", "-k", typed=typed, expect=6)
+    assert '"qemu"' in went_on.stdout
+    listed = desk.qlaunch("console", "deaf", "-c", "qom-list path=/machine/peripheral")
+    assert "vserial0" in listed.stdout
+    desk.qlaunch("down", "--force", "deaf")
+
+
+def test_a_console_beside_another_one_does_not_hang(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(desk.runtime / "deaf" / "qmp-user.sock"))
+        other.recv(10)
+        refused = desk.qlaunch("console", "deaf", "-c", "query-status", expect=6)
+    assert "another console may be open" in refused.stderr
+    desk.qlaunch("down", "--force", "deaf")
+
+
+def test_sockets_are_for_their_owner_alone(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    folder = desk.runtime / "deaf"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    sockets = [path for path in folder.iterdir() if path.is_socket()]
+    assert len(sockets) >= 4
+    assert all(path.stat().st_mode & 0o077 == 0 for path in sockets if path.name != "control.sock")
+    desk.qlaunch("down", "--force", "deaf")
+
+
+def test_qemu_runs_in_its_sandbox(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    status = Path(f"/proc/{desk.record('deaf')['qemu']['pid']}/status").read_text()
+    assert "Seccomp:\t2" in status
+    desk.qlaunch("down", "--force", "deaf")
+
+
+def test_logs_outlive_the_machine_and_an_ephemeral_one_keeps_nothing(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.machine("brief", DEAF.replace("[machine]", "[machine]\nephemeral = true"))
+    for name in ("deaf", "brief"):
+        desk.qlaunch("up", name, "--detach")
+        desk.qlaunch("down", "--force", name)
+    assert "the guest runs" in desk.qlaunch("logs", "deaf").stdout
+    desk.qlaunch("logs", "brief", expect=3)
+    assert [path.name for path in desk.state.iterdir()] == ["deaf"]
