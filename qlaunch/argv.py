@@ -52,5 +52,5 @@ def _merge(args: list[Arg]) -> Iterator[Arg]:
         elif all(earlier.flag != arg.flag for earlier in args[:position]):
             same = [other for other in args[position:] if other.flag == arg.flag]
             bodies = [other.body for other in same if isinstance(other.body, dict)]
-            body = {key: value for part in bodies for key, value in part.items() if value is not None}
+            body: dict[str, Value] = {key: value for part in bodies for key, value in part.items() if value is not None}
             yield Arg(arg.flag, body, arg.head)

@@ -109,7 +109,7 @@ def _firmware(
             code=wanted.code, vars=own_vars, vars_template=wanted.vars_template, needs_smm=wanted.secure_boot
         )
     try:
-        pair = find_firmware(machine_type, wanted.secure_boot, root)
+        pair = find_firmware(machine_type, secure_boot=wanted.secure_boot, root=root)
     except HostError as error:
         problems.append(Problem(code="firmware-missing", message=error.message, hint=error.hint, key="firmware"))
         return FirmwareFiles(code="OVMF_CODE.fd", vars=own_vars, vars_template="OVMF_VARS.fd")

@@ -1,6 +1,6 @@
 """Fixed surroundings for pure tests: machines from tables, and hosts on which the same things are always found."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -8,6 +8,8 @@ from qlaunch.devices.site import FirmwareFiles
 from qlaunch.found import Found
 from qlaunch.machine.model import Machine
 from qlaunch.values.cpus import CpuSet
+
+Accel = Literal["kvm", "tcg"]
 
 
 def machine(**sections: Any) -> Machine:
@@ -17,7 +19,9 @@ def machine(**sections: Any) -> Machine:
     return converted
 
 
-def found(made: Machine, name: str = "test", *, version: tuple[int, int] = (10, 0), accel: str | None = None) -> Found:
+def found(
+    made: Machine, name: str = "test", *, version: tuple[int, int] = (10, 0), accel: Accel | None = None
+) -> Found:
     """Give what a well-equipped host has, without looking at this one."""
     board, wanted = ("i440fx" if made.machine.type.startswith("pc") else "q35"), made.machine.accel
     firmware = FirmwareFiles(

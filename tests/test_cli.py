@@ -130,8 +130,7 @@ def test_schema_is_json(desk: Desk) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(desk: Desk) -> None:
     done = subprocess.run(
-        f"{sys.executable} -m qlaunch schema | head -n 1",
-        shell=True,
+        ["sh", "-c", f"{sys.executable} -m qlaunch schema | head -n 1"],
         capture_output=True,
         text=True,
         check=True,

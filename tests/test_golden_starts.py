@@ -50,17 +50,18 @@ def test_the_argv_starts(case: Path, tmp_path_factory: pytest.TempPathFactory, q
         runtime=str(folder),
         state=str(folder),
         machine_type=qemu.resolve_machine(loaded.machine.machine.type),
-        firmware=here.firmware and private_firmware(folder, loaded.machine.firmware.secure_boot, here.machine_type),
+        firmware=here.firmware
+        and private_firmware(folder, here.machine_type, secure_boot=loaded.machine.firmware.secure_boot),
     )
     args = build_args(loaded.machine, place(loaded.name, loaded.machine, here))
     argv = [QEMU, *(word for arg in startable(args, qemu, folder) for word in arg.words())]
     start_and_quit(argv, f"{folder}/qmp.sock")
 
 
-def private_firmware(folder: Path, secure_boot: bool, machine_type: str) -> FirmwareFiles:
+def private_firmware(folder: Path, machine_type: str, *, secure_boot: bool) -> FirmwareFiles:
     """Give the host's own firmware with a variable store of the test's."""
     try:
-        pair = find_firmware(machine_type, secure_boot)
+        pair = find_firmware(machine_type, secure_boot=secure_boot)
     except QlaunchError as error:
         pytest.skip(f"this machine has no such firmware: {error}")
     (folder / "VARS.fd").write_bytes(Path(pair.vars_template).read_bytes())
@@ -96,39 +97,45 @@ def startable(args: list[Arg], qemu: QemuFacts, folder: Path) -> Iterator[Arg]:
 
 def replace_in(body: dict[str, Any], arg: Arg, folder: Path) -> None:
     """Replace single values: files by the test's own, hugetlb pages by small ones, sound servers by silence."""
-    if (
-        arg.flag == "blockdev"
-        and str(body.get("filename", "")).startswith(("/images", "/dev/", "/var/lib", "/work"))
-        or (arg.flag == "blockdev" and "filename" in body and not Path(str(body["filename"])).exists())
-    ):
-        body["filename"] = str(an_image(folder / f"{body['node-name']}", args_format(body)))
-        body["driver"] = "file" if body["driver"] in ("host_device", "host_cdrom") else body["driver"]
-    if arg.flag == "blockdev" and body.get("driver") in ("qcow2", "vmdk"):
-        body["driver"] = "raw"  # the images are made without a tool for their formats
-    if body.get("qom-type", "").startswith("memory-backend"):
+    match arg.flag:
+        case "blockdev":
+            replace_image(body, folder)
+        case "object":
+            replace_memory(body, folder)
+        case "m":
+            body["size"] = f"{64 << 10}k"
+        case "audiodev":
+            kept = {key: value for key, value in body.items() if key in ("id", "timer-period")}
+            body.clear()
+            body.update({"driver": "none", **kept})
+        case "fsdev":
+            body["path"] = str(folder)
+        case "overcommit":
+            body.pop("mem-lock", None)  # a matter of the caller's RLIMIT_MEMLOCK
+
+
+def replace_image(body: dict[str, Any], folder: Path) -> None:
+    """Give each disk an empty file; images are made without a tool for their formats."""
+    if "filename" in body and not str(body["node-name"]).startswith("fw-"):
+        body["filename"] = str(an_image(folder / str(body["node-name"])))
+        body["driver"] = "file"
+    if body["driver"] in ("qcow2", "vmdk"):
+        body["driver"] = "raw"
+
+
+def replace_memory(body: dict[str, Any], folder: Path) -> None:
+    """Make memory small, of plain pages, and on the CPUs that are here."""
+    if "mem-path" in body:
+        body["mem-path"] = str(folder / "shared-memory")
+    elif body["qom-type"].startswith("memory-backend"):
         small = {"size": 64 << 20, "hugetlb": None, "hugetlbsize": None, "prealloc-threads": None}
-        body.update({key: value for key, value in small.items() if key in body and "mem-path" not in body})
-        if "mem-path" in body:
-            body["mem-path"] = str(folder / "shared-memory")
-    if arg.flag == "m":
-        body["size"] = f"{64 << 10}k"
-    if body.get("qom-type") == "thread-context":
+        body.update({key: value for key, value in small.items() if key in body})
+    elif body["qom-type"] == "thread-context":
         body["cpu-affinity"] = sorted(os.sched_getaffinity(0))
-    if arg.flag == "audiodev":
-        kept = {key: value for key, value in body.items() if key in ("id", "timer-period")}
-        body.clear()
-        body.update({"driver": "none", **kept})
-    if arg.flag == "fsdev":
-        body["path"] = str(folder)
-    if arg.flag == "overcommit":
-        body.pop("mem-lock", None)  # a matter of the caller's RLIMIT_MEMLOCK
 
 
-def args_format(body: dict[str, Any]) -> str:
-    return str(body["driver"])
-
-
-def an_image(path: Path, _driver: str) -> Path:
+def an_image(path: Path) -> Path:
+    """Make an empty disk."""
     path.write_bytes(bytes(1 << 20))
     return path
 

@@ -1,9 +1,11 @@
 """Whether KVM can run a guest here: found out by running one, a few instructions long.
 
-The guest is a 64 KiB ROM that writes one byte to QEMU's isa-debug-exit device, whose exit status then is ``byte * 2 + 1``. It runs with
-``-cpu host``, as machines do: on some hosts /dev/kvm opens, and such a CPU still cannot be made.
+The guest is a 64 KiB ROM that writes one byte to QEMU's isa-debug-exit device, whose exit status then is
+``byte * 2 + 1``. It runs with ``-cpu host``, as machines do: on some hosts /dev/kvm opens, and such a CPU still cannot
+be made.
 
-Source: QEMU's ``hw/misc/debugexit.c``; the reset vector is 16 bytes below the end of the first 4 GiB (Intel SDM, volume 3, 10.1.4).
+Source: QEMU's ``hw/misc/debugexit.c``; the reset vector is 16 bytes below the end of the first 4 GiB (Intel SDM,
+volume 3, 10.1.4).
 """
 
 import os
@@ -11,7 +13,7 @@ import signal
 
 import msgspec
 
-from qlaunch.host.cache import program_key, remember
+from qlaunch.host.cache import keep, program_key, recall
 
 _PORT, _BYTE = 0xF4, 0x2A
 PASSED = _BYTE * 2 + 1
@@ -23,10 +25,12 @@ class KvmTrial(msgspec.Struct, frozen=True):
 
     works: bool
     reason: str = ""
+    sure: bool = True
+    """False when another try may end differently: a full disk, a busy computer, another hypervisor in the way."""
 
 
 def try_kvm(binary: str, cache: str | None) -> KvmTrial:
-    """Try KVM. The answer is remembered until the kernel, the CPU, KVM's settings or QEMU change."""
+    """Try KVM. A sure answer is remembered until the kernel, the CPU, KVM's settings or QEMU change."""
     try:
         os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
@@ -35,38 +39,52 @@ def try_kvm(binary: str, cache: str | None) -> KvmTrial:
         return KvmTrial(works=False, reason="/dev/kvm may not be opened: join the group kvm and log in again")
     except OSError as error:
         return KvmTrial(works=False, reason=f"/dev/kvm cannot be opened: {error.strerror}")
-    key = [2, program_key(binary), os.uname().release, os.uname().version, _cpu(), _parameters()]
-    return remember(cache, "kvm", key, KvmTrial, lambda: run_rom(binary, "kvm", "host"))
+    key = [3, program_key(binary), os.uname().release, os.uname().version, _cpu(), _parameters()]
+    trial = recall(cache, "kvm", key, KvmTrial)
+    if trial is None:
+        trial = run_rom(binary, "kvm", "host")
+        if trial.sure:
+            keep(cache, "kvm", key, trial)
+    return trial
 
 
-def run_rom(binary: str, accel: str, model: str) -> KvmTrial:
+def run_rom(binary: str, accel: str, model: str, deadline_s: float = _DEADLINE_S) -> KvmTrial:
     """Run the ROM under an accelerator and judge by QEMU's exit status."""
     import subprocess  # noqa: PLC0415 - as for tempfile: not with a warm cache
     import tempfile  # noqa: PLC0415
 
-    with tempfile.NamedTemporaryFile(prefix="qlaunch-trial-", suffix=".rom") as file:
-        file.write(rom())
-        file.flush()
-        words = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-m", "16", "-bios", file.name]
-        debug_exit = ["-device", f"isa-debug-exit,iobase={_PORT:#x},iosize=4"]
-        try:
+    words = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-m", "16"]
+    words += ["-device", f"isa-debug-exit,iobase={_PORT:#x},iosize=4", "-accel", accel, "-cpu", model]
+    try:
+        with tempfile.NamedTemporaryFile(prefix="qlaunch-trial-", suffix=".rom") as file:
+            file.write(rom())
+            file.flush()
             done = subprocess.run(
-                [binary, *words, *debug_exit, "-accel", accel, "-cpu", model],
+                # The name of a temporary folder may have a comma, and -bios takes it as it is.
+                [*words, "-bios", file.name],
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_DEADLINE_S,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=deadline_s,
                 check=False,
             )
-        except subprocess.TimeoutExpired:
-            return KvmTrial(works=False, reason=f"a trial guest did not come to its end within {_DEADLINE_S} s")
-        except OSError as error:
-            return KvmTrial(works=False, reason=f"{binary} cannot be run: {error.strerror}")
-    if done.returncode == PASSED:
+    except subprocess.TimeoutExpired:
+        return KvmTrial(works=False, reason=f"a trial guest did not end within {deadline_s:g} s", sure=False)
+    except OSError as error:
+        return KvmTrial(works=False, reason=f"no trial guest could be started: {error.strerror}", sure=False)
+    return _judge(done.returncode, done.stderr.decode(errors="replace"))
+
+
+def _judge(status: int, said: str) -> KvmTrial:
+    if status == PASSED:
         return KvmTrial(works=True)
-    last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-    if done.returncode < 0:
-        return KvmTrial(works=False, reason=f"QEMU died of {signal.Signals(-done.returncode).name}: {last}")
-    return KvmTrial(works=False, reason=f"a trial guest failed: {last}")
+    last = (said.strip().splitlines() or ["it said nothing"])[-1]
+    if status < 0:
+        # Any other signal came from outside: the kernel out of memory, an administrator.
+        own = -status in (signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGFPE)
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        return KvmTrial(works=False, reason=f"QEMU died of {name} in a trial: {last}", sure=own)
+    return KvmTrial(works=False, reason=f"a trial guest failed: {last}", sure=False)
 
 
 def rom() -> bytes:

@@ -1,7 +1,9 @@
 """The host's own SMBIOS strings, for ``smbios = "host"``.
 
-Source: the kernel's ``Documentation/ABI/testing/sysfs-class-dmi`` (serial numbers are for root alone), QEMU's ``hw/smbios/smbios.c`` for its keys.
 The host's UUID is left out on purpose: two systems with one UUID confuse whoever licenses by it.
+
+Source: the kernel's ``Documentation/ABI/testing/sysfs-class-dmi`` (serial numbers are for root alone), QEMU's
+``hw/smbios/smbios.c`` for its keys.
 """
 
 import os
@@ -44,7 +46,14 @@ def read_smbios(root: str = "/") -> dict[int, dict[str, str]]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return "".join(letter for letter in file.read().strip() if letter.isprintable())
+        with open(path, encoding="utf-8", errors="ignore") as file:
+            text = "".join(letter for letter in file.read() if letter.isprintable()).strip()
     except OSError:
         return ""
+    # QEMU refuses any other form of the BIOS release.
+    return "" if path.endswith("/bios_release") and not _is_release(text) else text
+
+
+def _is_release(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 2 and all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts)

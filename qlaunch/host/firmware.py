@@ -1,11 +1,11 @@
 """UEFI firmware, found the way QEMU asks distributions to describe it.
 
-Source: QEMU's ``docs/interop/firmware.json``: a file of the same name in a later folder replaces one in an earlier, an empty one hides
-it; all are sorted by file name, and the first that fits is taken.
+Source: QEMU's ``docs/interop/firmware.json``: a file of the same name in a later folder replaces one in an earlier, an
+empty one hides it; all are sorted by file name, and the first that fits is taken.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -17,6 +17,14 @@ _FOLDERS = ("usr/share/qemu/firmware", "etc/qemu/firmware")
 _INSTALL = "install it: ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch)"
 # Guests of confidential computing only; their builds start nothing else.
 _SPECIAL = {"amd-sev-snp", "intel-tdx"}
+# Where nothing is described at all: code and variables for q35 and pc, without secure boot, by folder.
+# Source: the file lists of the packages ovmf (Debian), edk2-ovmf (Fedora, Arch, Gentoo).
+_UNDESCRIBED = (
+    ("/usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+    ("/usr/share/edk2/ovmf", "OVMF_CODE.fd", "OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64", "OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
+    ("/usr/share/edk2-ovmf", "OVMF_CODE.fd", "OVMF_VARS.fd"),
+)
 
 
 class FirmwarePair(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,38 +63,43 @@ class _Descriptor(msgspec.Struct, rename="kebab"):
 
 
 def find_firmware(
-    machine_type: str,
-    secure_boot: bool,
-    root: str = "/",
-    environ: Mapping[str, str] = os.environ,  # noqa: FBT001
+    machine_type: str, *, secure_boot: bool, root: str = "/", environ: Mapping[str, str] = os.environ
 ) -> FirmwarePair:
     """Find the pair for a versioned machine type. Raises HostError saying which folders were read.
 
     With secure boot the pair has Microsoft's keys enrolled, without it neither keys nor the need for SMM.
     """
     damaged: list[str] = []
-    for path in _descriptors(root, environ):
+    absent: list[str] = []
+    paths = _descriptors(root, environ)
+    for path in paths:
         try:
             with open(path, "rb") as file:
                 descriptor = msgspec.json.decode(file.read(), type=_Descriptor)
         except (OSError, msgspec.MsgspecError):
             damaged.append(path)
             continue
-        if _fits(descriptor, machine_type, secure_boot) and (pair := _pair(descriptor, path, root)):
+        if _fits(descriptor, machine_type, secure_boot=secure_boot) and (pair := _pair(descriptor, path)):
+            if missing := [file for file in (pair.code, pair.vars_template) if not _is_there(root, file)]:
+                absent.extend(missing)
+                continue
             return pair
+    if not paths and not secure_boot and (pair := _undescribed(root)):
+        return pair
     what = "UEFI firmware with secure boot" if secure_boot else "UEFI firmware"
     where = ", ".join(_folders(root, environ))
-    broken = f"; damaged: {', '.join(damaged)}" if damaged else ""
-    raise HostError(f"no {what} for {machine_type} is described in {where}{broken}", _INSTALL)
+    flaws = (("damaged", damaged), ("described but absent", absent))
+    told = "".join(f"; {flaw}: {', '.join(files)}" for flaw, files in flaws if files)
+    raise HostError(f"no {what} for {machine_type} is described in {where}{told}", _INSTALL)
 
 
 def _folders(root: str, environ: Mapping[str, str]) -> list[str]:
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    return [*(os.path.join(root, folder) for folder in _FOLDERS), os.path.join(config, "qemu/firmware")]
+    return [os.path.join(root, folder.lstrip("/")) for folder in (*_FOLDERS, f"{config}/qemu/firmware")]
 
 
-def _descriptors(root: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the descriptors in force, in their order."""
+def _descriptors(root: str, environ: Mapping[str, str]) -> list[str]:
+    """Give the descriptors in force, in their order."""
     found: dict[str, str] = {}
     for folder in _folders(root, environ):
         try:
@@ -94,12 +107,30 @@ def _descriptors(root: str, environ: Mapping[str, str]) -> Iterator[str]:
         except OSError:
             continue
         found.update({name: os.path.join(folder, name) for name in names if name.endswith(".json")})
-    for _, path in sorted(found.items()):
-        if os.path.getsize(path):
-            yield path
+    return [path for _, path in sorted(found.items()) if not _is_empty(path)]
 
 
-def _fits(descriptor: _Descriptor, machine_type: str, secure_boot: bool) -> bool:  # noqa: FBT001
+def _is_empty(path: str) -> bool:
+    """Whether a descriptor hides those of its name; a link to /dev/null does. One that cannot be read does not."""
+    try:
+        return os.path.getsize(path) == 0
+    except OSError:
+        return False
+
+
+def _is_there(root: str, path: str) -> bool:
+    return os.path.isfile(os.path.join(root, path.lstrip("/")))
+
+
+def _undescribed(root: str) -> FirmwarePair | None:
+    for folder, code, template in _UNDESCRIBED:
+        pair = FirmwarePair(code=f"{folder}/{code}", vars_template=f"{folder}/{template}")
+        if _is_there(root, pair.code) and _is_there(root, pair.vars_template):
+            return pair
+    return None
+
+
+def _fits(descriptor: _Descriptor, machine_type: str, *, secure_boot: bool) -> bool:
     features = set(descriptor.features)
     wanted = {"secure-boot", "enrolled-keys"}
     return (
@@ -115,12 +146,9 @@ def _fits(descriptor: _Descriptor, machine_type: str, secure_boot: bool) -> bool
     )
 
 
-def _pair(descriptor: _Descriptor, path: str, root: str) -> FirmwarePair | None:
-    """Give the pair, if both of its files are there: a descriptor may outlive its package."""
+def _pair(descriptor: _Descriptor, path: str) -> FirmwarePair | None:
     code, template = descriptor.mapping.executable, descriptor.mapping.nvram_template
     if code is None or template is None:
-        return None
-    if not all(os.path.exists(os.path.join(root, file.filename.lstrip("/"))) for file in (code, template)):
         return None
     return FirmwarePair(
         code=code.filename,

@@ -4,12 +4,12 @@ One QEMU is started without a machine, all questions are written to its standard
 apart by their ids: some 60 ms, once for each QEMU. Blocking, without an event loop.
 
 Source: QEMU's ``qapi/machine.json`` (query-machines), ``qapi/qdev.json`` (device-list-properties), ``qapi/qom.json``,
-``qapi/introspect.json``. ``device-list-properties`` loads a device's module, so it tells what is installed, not what was compiled.
+``qapi/introspect.json``. ``device-list-properties`` loads a device's module, so it tells what is installed, not what
+was compiled.
 """
 
 import os
 import shutil
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,11 +18,11 @@ import msgspec
 
 from qlaunch.errors import HostError, QemuError
 from qlaunch.host.cache import program_key, remember
+from qlaunch.host.interview import Question, interview
 
 FLOOR = (7, 2)
 # Counts up when what is asked, or how it is kept, changes.
-_PROBE_VERSION = 1
-_DEADLINE_S = 30
+_PROBE_VERSION = 3
 _INSTALL = "install it: qemu-system-x86 (Debian, Ubuntu), qemu-system-x86-core (Fedora), qemu-base (Arch)"
 
 
@@ -46,7 +46,6 @@ class QemuFacts(msgspec.Struct, frozen=True, kw_only=True):
     devices: dict[str, dict[str, str]]
     objects: list[str]
     options: dict[str, list[str]]
-    machine_properties: dict[str, list[str]]
     cpu_models: list[str]
 
     def resolve_machine(self, name: str) -> str:
@@ -76,14 +75,12 @@ def read_qemu_facts(binary: str, drivers: Sequence[str], cache: str | None) -> Q
     path = find_qemu(binary)
     key = [_PROBE_VERSION, program_key(path), os.access("/dev/kvm", os.R_OK | os.W_OK), list(drivers)]
     facts = remember(cache, "qemu", key, QemuFacts, lambda: _probe(path, drivers))
-    if facts.version[:2] < FLOOR:
-        version = ".".join(map(str, facts.version))
-        raise QemuError(f"{path} is QEMU {version}; qlaunch needs {FLOOR[0]}.{FLOOR[1]} or newer", "update QEMU")
+    _check_version(path, facts.version)
     return facts
 
 
 def read_qmp_schema(binary: str, cache: str | None) -> list[dict[str, Any]]:
-    """Read QEMU's description of its own QMP commands, as ``query-qmp-schema`` gives it: some 230 kB, read on demand."""
+    """Read QEMU's description of its own QMP commands, as ``query-qmp-schema`` gives it: some 230 kB, when needed."""
     path = find_qemu(binary)
     key = [_PROBE_VERSION, program_key(path)]
     ask = ["query-qmp-schema"]
@@ -101,14 +98,17 @@ def find_qemu(binary: str) -> str:
     raise HostError(f"{binary} is not installed", _INSTALL)
 
 
+def _check_version(path: str, version: tuple[int, int, int]) -> None:
+    if version[:2] < FLOOR:
+        text = ".".join(map(str, version))
+        raise QemuError(f"{path} is QEMU {text}; qlaunch needs {FLOOR[0]}.{FLOOR[1]} or newer", "update QEMU")
+
+
 def _probe(path: str, drivers: Sequence[str]) -> QemuFacts:
     asked = {f"device {driver}": ("device-list-properties", {"typename": driver}) for driver in drivers}
-    boards = {
-        f"board {board}": ("qom-list-properties", {"typename": f"pc-{board}-machine"}) for board in ("q35", "i440fx")
-    }
     plain = ("query-version", "query-kvm", "query-machines", "query-command-line-options", "query-cpu-definitions")
     creatable = {"objects": ("qom-list-types", {"implements": "user-creatable"})}
-    answers = _answers(path, plain, {**asked, **boards, **creatable})
+    answers = _answers(path, plain, {**asked, **creatable})
     try:
         return _facts(path, answers, drivers)
     except (KeyError, TypeError, ValueError) as error:
@@ -118,7 +118,6 @@ def _probe(path: str, drivers: Sequence[str]) -> QemuFacts:
 def _facts(path: str, answers: dict[str, Any], drivers: Sequence[str]) -> QemuFacts:
     version = answers["query-version"]["qemu"]
     devices = {driver: answers[f"device {driver}"] for driver in drivers if f"device {driver}" in answers}
-    boards = {name: answers[f"board {name}"] for name in ("q35", "i440fx") if f"board {name}" in answers}
     machines = [
         MachineType(
             machine["name"], machine.get("alias", ""), machine.get("deprecated", False), machine.get("cpu-max", 1)
@@ -137,7 +136,6 @@ def _facts(path: str, answers: dict[str, Any], drivers: Sequence[str]) -> QemuFa
             option["option"]: [parameter["name"] for parameter in option["parameters"]]
             for option in answers["query-command-line-options"]
         },
-        machine_properties={board: [entry["name"] for entry in known] for board, known in boards.items()},
         cpu_models=sorted(model["name"] for model in answers["query-cpu-definitions"]),
     )
 
@@ -146,60 +144,25 @@ def _answers(
     path: str, plain: Sequence[str], named: dict[str, tuple[str, dict[str, str]]] | None = None
 ) -> dict[str, Any]:
     """Ask everything in one run. Gives the answers by id; a question that QEMU refuses has none. Raises QemuError."""
-    questions: list[dict[str, Any]] = [{"execute": command, "id": command} for command in plain]
+    questions: list[Question] = [{"execute": command, "id": command} for command in plain]
     for name, (command, arguments) in (named or {}).items():
         questions.append({"execute": command, "id": name, "arguments": arguments})
-    answers, status, said = _converse(path, questions)
+    answers, ending, said = interview(path, questions)
     if not set(plain) <= set(answers):
-        how = f"within {_DEADLINE_S} s" if status == -signal.SIGKILL else f"as QEMU does (status {status})"
-        raise QemuError(f"{path} does not answer {how}", "check qemu.binary", said)
+        # An old one does not know all the questions; that it is old is the better news.
+        if version := _version(answers.get("query-version")):
+            _check_version(path, version)
+        last = (said.splitlines() or ["it said nothing"])[-1]
+        raise QemuError(f"{path} {ending}: {last}", "check qemu.binary", said)
     return answers
 
 
-def _converse(path: str, questions: list[dict[str, Any]]) -> tuple[dict[str, Any], int, str]:
-    """Run QEMU through one conversation. Gives the answers by id, its exit status, and what it printed."""
-    import subprocess  # noqa: PLC0415 - 9 ms that a warm cache does not pay
-    from threading import Timer  # noqa: PLC0415
-
-    words = [path, "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none", "-accel", "tcg"]
-    pipe = subprocess.PIPE
-    answers: dict[str, Any] = {}
-    try:
-        with subprocess.Popen([*words, "-qmp", "stdio"], stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            assert process.stdin  # noqa: S101 - it was asked for
-            assert process.stdout  # noqa: S101
-            deadline = Timer(_DEADLINE_S, process.kill)
-            deadline.start()
-            try:
-                everything = [{"execute": "qmp_capabilities"}, *questions]
-                with suppress(BrokenPipeError):
-                    process.stdin.write(b"\n".join(map(msgspec.json.encode, everything)) + b"\n")
-                    process.stdin.flush()
-                # quit comes after the last answer: QEMU drops what a full pipe has not taken by then.
-                for line in process.stdout:
-                    name = _note(line, answers)
-                    if name == questions[-1]["id"]:
-                        break
-                _, said = process.communicate(b'{"execute": "quit"}\n')
-            finally:
-                deadline.cancel()
-            return answers, process.returncode, said.decode(errors="replace").strip()
-    except OSError as error:
-        raise HostError(f"{path} cannot be run: {error.strerror}", "check qemu.binary") from error
-
-
-def _note(line: bytes, answers: dict[str, Any]) -> str | None:
-    """Keep an answer under its id; give the id of an answer or of a refusal."""
-    try:
-        message = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        return None
-    if not isinstance(message, dict) or not isinstance(message.get("id"), str):
-        return None
-    name: str = message["id"]
-    if "return" in message:
-        answers[name] = message["return"]
-    return name
+def _version(answer: object) -> tuple[int, int, int] | None:
+    with suppress(msgspec.ValidationError):
+        numbers = msgspec.convert(answer, dict[str, Any]).get("qemu")
+        known = msgspec.convert(numbers, dict[str, int])
+        return known.get("major", 0), known.get("minor", 0), known.get("micro", 0)
+    return None
 
 
 def _numbers(name: str) -> list[int]:

@@ -60,7 +60,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     qemu: Extra = Extra()
 
     def parts(self) -> Iterator[tuple[str, int, Section]]:
-        """Yield the sections that have QEMU options, in the order of the command line: key, number of its kind, section."""
+        """Yield the sections that have QEMU options, in the order of the command line: key, number, section."""
         for key in DEVICES:
             value = getattr(self, key)
             for index, section in enumerate(value if isinstance(value, list) else [value]):

@@ -65,7 +65,7 @@ def _value(text: str) -> object:
         parsed = tomli.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    return parsed["value"] if len(parsed) == 1 and "\n" not in text else text
+    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _changed(holder: Any, key: Key, value: object) -> Any:  # noqa: ANN401 - any TOML value

@@ -1,6 +1,7 @@
-"""Rules of shares, display, sound, input and TPM.
+"""Rules of the board's ports, shares, display, sound, input and TPM.
 
-Source: ``hw/display/qxl.c`` (a card for SPICE), ``audio/spiceaudio.c``, ``hw/tpm/tpm_crb.c`` (CRB is TPM 2.0 only).
+Source: ``hw/display/qxl.c`` (a card for SPICE), ``audio/spiceaudio.c``, ``hw/tpm/tpm_crb.c`` (CRB is TPM 2.0 only),
+``hw/i386/pc.c`` (vmport needs the i8042 controller; QEMU 10 says so, 7.2 ignores it).
 """
 
 from collections.abc import Iterator
@@ -8,6 +9,12 @@ from collections.abc import Iterator
 from qlaunch.errors import Problem
 from qlaunch.machine.model import Machine
 from qlaunch.machine.rule import caution, fault, repeated
+
+
+def vmport_has_ps2(machine: Machine) -> Iterator[Problem]:
+    """The port of VMware's backdoor carries a PS/2 mouse."""
+    if machine.machine.vmport and not machine.machine.ps2:
+        yield fault("vmport", "machine.vmport", "needs the PS/2 controller, and ps2 is false", "take one of them out")
 
 
 def share_tags_differ(machine: Machine) -> Iterator[Problem]:
@@ -61,6 +68,13 @@ def crb_is_tpm_2(machine: Machine) -> Iterator[Problem]:
 
 
 RULES = (
-    *(share_tags_differ, spice_sound_has_spice, sound_servers_have_names, qxl_has_spice, evdev_devices_differ),
+    *(
+        vmport_has_ps2,
+        share_tags_differ,
+        spice_sound_has_spice,
+        sound_servers_have_names,
+        qxl_has_spice,
+        evdev_devices_differ,
+    ),
     crb_is_tpm_2,
 )

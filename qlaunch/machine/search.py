@@ -45,7 +45,7 @@ def nearest(word: str, words: Sequence[str]) -> str:
     """Give the one of the words that is meant most likely, or nothing."""
     import difflib  # noqa: PLC0415 - costs milliseconds and is needed only when something is wrong
 
-    folded = {other.lower().replace("-", "_"): other for other in reversed(words)}
+    folded = {other.lower().replace("-", "_"): other for other in words}
     close = difflib.get_close_matches(word.lower().replace("-", "_"), list(folded), 1, 0.6)
     return folded[close[0]] if close else ""
 
