@@ -1,4 +1,4 @@
-# Sourced by contrib/try, contrib/check and contrib/lab: what to install, by distribution, and how to ask first.
+# Sourced by contrib/try and contrib/check: what to install, by distribution, and how to ask first.
 # shellcheck shell=bash
 
 say() { printf '%s\n' "$*"; }
@@ -84,6 +84,6 @@ environment() {
   stamp="$(cksum <"$root/pyproject.toml") $extra"
   [ "$(cat "$root/.venv/qlaunch-stamp" 2>/dev/null)" = "$stamp" ] && return 0
   say "Installing qlaunch's Python packages into .venv"
-  "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check -e "$root$extra" || fail 'installing the Python packages failed' 'its messages are above'
+  "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e "$root$extra" || fail 'installing the Python packages failed' 'its messages are above'
   printf '%s' "$stamp" >"$root/.venv/qlaunch-stamp"
 }

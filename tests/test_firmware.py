@@ -91,6 +91,10 @@ def test_an_empty_file_or_a_link_to_dev_null_hides(tree: Tree) -> None:
     tree.write(ADMIN, "10-a", b"")
     (tree.root / ADMIN / "20-b.json").symlink_to("/dev/null")
     assert tree.code() == "30-c"
+    (tree.root / SYSTEM / "30-c.json").unlink()
+    with pytest.raises(HostError) as caught:
+        tree.find()
+    assert "damaged" not in caught.value.message
 
 
 def test_xdg_config_home_is_where_the_users_are(tree: Tree) -> None:

@@ -242,6 +242,15 @@ def test_the_file_of_another_user_is_not_believed(tmp_path: Path) -> None:
     assert recall(str(tmp_path), "n", 1, int) is None
 
 
+def test_the_answer_to_another_question_is_not_believed(tmp_path: Path) -> None:
+    keep(str(tmp_path), "n", "this", 1)
+    (this,) = tmp_path.iterdir()
+    keep(str(tmp_path), "n", "that", 2)
+    (that,) = set(tmp_path.iterdir()) - {this}
+    that.replace(this)
+    assert recall(str(tmp_path), "n", "this", int) is None
+
+
 def test_the_cache_does_not_grow_without_end(tmp_path: Path) -> None:
     (tmp_path / "n-directory").mkdir()
     for key in range(40):

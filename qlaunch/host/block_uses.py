@@ -1,0 +1,110 @@
+"""What the host uses its block devices for: mounts, swap, membership in volumes.
+
+Source: ``proc_pid_mountinfo(5)``: blanks, tabs and backslashes in it are octal. btrfs and ZFS show an invented device
+number, so their source is looked up by name.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from qlaunch.host.tree import Tree
+
+UseKind = Literal["root", "boot", "mounted", "swap", "lvm", "luks", "raid", "zfs", "bcache", "held"]
+
+_MEMBERS: dict[str, UseKind] = {
+    "LVM2_member": "lvm",
+    "crypto_LUKS": "luks",
+    "linux_raid_member": "raid",
+    "zfs_member": "zfs",
+    "bcache": "bcache",
+}
+_BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware", "/nix", "/usr", "/var")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """One use: ``root`` at ``/``, ``lvm`` with the volume above, and so on."""
+
+    kind: UseKind
+    detail: str = ""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the host would miss the device now; a member that nothing has opened may be a guest's own."""
+        return self.kind in ("root", "boot", "mounted", "swap", "held") or bool(self.detail)
+
+
+def find_uses(tree: Tree, devices: Mapping[str, tuple[str, str | None, str | None]]) -> Iterator[tuple[str, Use]]:
+    """Yield each device's name with a use of it; ``devices`` gives number, mapper name and content by name."""
+    numbers = {number: name for name, (number, _, _) in devices.items() if number}
+    volumes = {volume: name for name, (_, volume, _) in devices.items() if volume}
+    pools = set()
+    for number, point, kind, source in _mounts(tree):
+        if kind == "zfs":
+            pools.add(source.partition("/")[0])
+        name = numbers.get(number) or _named(tree, source, devices, volumes)
+        if name:
+            yield name, Use(kind=_mount_kind(point), detail=point)
+    for line in tree.lines("/proc/swaps")[1:]:
+        name = _named(tree, _plain(line.split()[0]) if line.split() else "", devices, volumes)
+        if name:
+            yield name, Use(kind="swap")
+    root_on_zfs = _root_on_zfs(tree)
+    for name, (_, _, content) in devices.items():
+        yield from ((name, use) for use in _memberships(tree, name, content, pools, root_on_zfs=root_on_zfs))
+
+
+def _memberships(tree: Tree, name: str, content: str | None, pools: set[str], *, root_on_zfs: bool) -> Iterator[Use]:
+    holders = tree.listdir(f"/sys/class/block/{name}/holders")
+    kind = _MEMBERS.get(content or "")
+    if kind == "zfs":
+        # ZFS holds its disks without a trace in /sys; which pool a disk is of only ZFS itself tells.
+        yield Use(kind="zfs", detail=", ".join(sorted(pools)))
+        if root_on_zfs:
+            yield Use(kind="root", detail="/")
+    elif kind:
+        yield Use(kind=kind, detail=", ".join(holders))
+    elif holders:
+        yield Use(kind="held", detail=", ".join(holders))
+
+
+def _mounts(tree: Tree) -> Iterator[tuple[str, str, str, str]]:
+    """Yield device number, mount point, file system and source of each mount."""
+    for line in tree.lines("/proc/self/mountinfo"):
+        before, dash, after = line.partition(" - ")
+        left, right = before.split(), after.split()
+        if dash and len(left) >= 5 and len(right) >= 2:
+            yield left[2], _plain(left[4]), right[0], _plain(right[1])
+
+
+def _root_on_zfs(tree: Tree) -> bool:
+    return any(point == "/" and kind == "zfs" for _, point, kind, _ in _mounts(tree))
+
+
+def _plain(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def _mount_kind(point: str) -> UseKind:
+    return "root" if point == "/" else "boot" if point in _BOOT else "mounted"
+
+
+def _named(
+    tree: Tree,
+    source: str,
+    devices: Mapping[str, tuple[str, str | None, str | None]],
+    volumes: Mapping[str, str],
+) -> str | None:
+    """Give the kernel's name for ``/dev/sda2``, ``/dev/mapper/vg0-root`` or a link such as ``/dev/disk/by-uuid/…``."""
+    if not source.startswith("/dev/"):
+        return None
+    plain = source.removeprefix("/dev/").replace("/", "!")
+    if plain in devices:
+        return plain
+    if source.startswith("/dev/mapper/") and (name := volumes.get(source.removeprefix("/dev/mapper/"))):
+        return name
+    linked = tree.linked_name(source)
+    return linked if linked in devices else None

@@ -1,0 +1,88 @@
+"""How control groups are laid out here: v1, v2 or both, and whether systemd owns them.
+
+Source: ``cgroups(7)``, the kernel's ``Documentation/admin-guide/cgroup-v2.rst``; ``sd_booted(3)``: the folder
+``/run/systemd/system`` exists exactly where systemd is the init.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from qlaunch.host.tree import Tree
+from qlaunch.values.cpus import CpuSet
+
+Layout = Literal["v1", "v2", "hybrid", "none"]
+
+
+class CgroupFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The layout, and where each hierarchy is mounted."""
+
+    layout: Layout = "none"
+    systemd: bool = False
+    unified: str | None = None
+    """Where v2 is mounted."""
+    v1: dict[str, str] = {}
+    """Where each v1 controller is mounted."""
+    controllers: tuple[str, ...] = ()
+    """The v2 controllers that the root group has."""
+    enabled: tuple[str, ...] = ()
+    """Those that it hands to its children."""
+    own: dict[str, str] = {}
+    """The groups of qlaunch itself, by controller; the empty key is v2."""
+    slices: dict[str, CpuSet] = {}
+    """CPUs in effect for the groups of the top level that restrict CPUs (v2)."""
+
+
+def read_cgroups(tree: Tree) -> CgroupFacts:
+    """Read the layout."""
+    unified, v1 = _mounts(tree)
+    layout: Layout = ("hybrid" if v1 else "v2") if unified else "v1" if v1 else "none"
+    return CgroupFacts(
+        layout=layout,
+        systemd=tree.exists("/run/systemd/system"),
+        unified=unified,
+        v1=v1,
+        controllers=_words(tree, unified, "cgroup.controllers"),
+        enabled=_words(tree, unified, "cgroup.subtree_control"),
+        own=_own(tree),
+        slices=_slices(tree, unified),
+    )
+
+
+def _mounts(tree: Tree) -> tuple[str | None, dict[str, str]]:
+    unified: str | None = None
+    v1: dict[str, str] = {}
+    for line in tree.lines("/proc/self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        left, right = before.split(), after.split()
+        if len(left) < 5 or len(right) < 3:
+            continue
+        if right[0] == "cgroup2":
+            unified = unified or left[4]
+        elif right[0] == "cgroup":
+            # The super options hold the controllers among rw and others; name= is systemd's own hierarchy.
+            names = [word for word in right[2].split(",") if word not in ("rw", "ro", "xattr") and "=" not in word]
+            v1.update(dict.fromkeys(names, left[4]))
+    return unified, v1
+
+
+def _words(tree: Tree, unified: str | None, name: str) -> tuple[str, ...]:
+    return tuple((tree.read(f"{unified}/{name}") or "").split()) if unified else ()
+
+
+def _own(tree: Tree) -> dict[str, str]:
+    own: dict[str, str] = {}
+    for line in tree.lines("/proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if colon:
+            own.update(dict.fromkeys(names.split(","), path))
+    return own
+
+
+def _slices(tree: Tree, unified: str | None) -> dict[str, CpuSet]:
+    if unified is None:
+        return {}
+    names = [name for name in tree.listdir(unified) if name.endswith((".slice", ".scope"))]
+    found = {name: tree.cpus(f"{unified}/{name}/cpuset.cpus.effective") for name in names}
+    return {name: cpus for name, cpus in found.items() if cpus}
