@@ -46,6 +46,12 @@ has() {
   esac
 }
 
+# Runs a command and shows what it said only if it failed.
+quietly() {
+  local said
+  said=$("$@" 2>&1 </dev/null) || { printf '%s\n' "$said" >&2; return 1; }
+}
+
 # Installs what is missing of the things named; asks first, unless YES is 1.
 need() {
   local missing=() thing kind as_root=()
@@ -66,10 +72,10 @@ need() {
   fi
   case "$kind" in
     debian)
-      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q -q || say 'the package list could not be refreshed; going on with the old one'
-      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ;;
-    fedora) "${as_root[@]}" dnf install -q -y --setopt=install_weak_deps=False "${missing[@]}" ;;
-    arch) "${as_root[@]}" pacman -S --needed --noconfirm "${missing[@]}" ;;
+      quietly "${as_root[@]}" apt-get update || say 'The package list could not be refreshed; going on with the old one.'
+      quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ;;
+    fedora) quietly "${as_root[@]}" dnf install -y --setopt=install_weak_deps=False "${missing[@]}" ;;
+    arch) quietly "${as_root[@]}" pacman -S --needed --noconfirm "${missing[@]}" ;;
   esac || fail "installing ${missing[*]} failed" 'its messages are above'
   for thing in "$@"; do has "$thing" || fail "$thing is still missing after the installation" 'install it by hand'; done
 }

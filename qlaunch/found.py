@@ -45,7 +45,7 @@ def look(name: str, machine: Machine, folders: Folders, root: str = "/") -> Foun
     problems: list[Problem] = []
     runtime, state = folders.of(name)
     qemu = _qemu(machine, folders, problems)
-    machine_type = _machine_type(machine, qemu, problems)
+    machine_type = _machine_type(machine, qemu, state, problems)
     _files(machine, problems)
     return Found(
         runtime=runtime,
@@ -70,15 +70,27 @@ def _qemu(machine: Machine, folders: Folders, problems: list[Problem]) -> QemuFa
         return None
 
 
-def _machine_type(machine: Machine, qemu: QemuFacts | None, problems: list[Problem]) -> str:
+def _machine_type(machine: Machine, qemu: QemuFacts | None, state: str, problems: list[Problem]) -> str:
+    """Give the versioned type: the one of the first start, for Windows takes a newer one for another computer."""
     wanted = machine.machine.type
     if qemu is None:
         return wanted
+    kept = _kept_machine_type(state)
+    if kept in qemu.machines and kept.startswith({"q35": "pc-q35-", "pc": "pc-i440fx-"}.get(wanted, "-")):
+        return kept
     try:
         return qemu.resolve_machine(wanted)
     except QemuError as error:
         problems.append(Problem(code="machine-type", message=error.message, hint=error.hint, key="machine.type"))
         return wanted
+
+
+def _kept_machine_type(state: str) -> str:
+    try:
+        with open(f"{state}/machine-type", encoding="utf-8", errors="replace") as file:
+            return file.read(256).strip()
+    except OSError:
+        return ""
 
 
 def _accel(

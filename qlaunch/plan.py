@@ -3,6 +3,8 @@
 Owns: what `plan --json` shows. Must not: write, start or open anything for writing.
 """
 
+import os
+
 import msgspec
 
 from qlaunch.argv import build_args
@@ -134,7 +136,8 @@ def _duty(loaded: Loaded, site: Site, pins: Pins, found: Found) -> Duty:
         state=site.state,
         accel=site.accel,
         qemu_version=".".join(map(str, found.version)),
-        machine_file=loaded.path,
+        machine_type=site.machine_type,
+        machine_file=os.path.abspath(loaded.path),
         vcpus=site.vcpus,
         memory=int(machine.memory.size),
         pins=pins,
@@ -183,4 +186,4 @@ def _pin_problems(pins: Pins, found: Found) -> list[Problem]:
     if not missing or not found.online:
         return []
     message = f"CPU {missing} is pinned to, but this host has {found.online} online"
-    return [Problem(code="pin-offline", message=message, key="cpu.pin", hint="see: qlaunch topology")]
+    return [Problem(code="pin-offline", message=message, key="cpu.pin", hint="see: lscpu -e")]

@@ -6,11 +6,13 @@ No process, socket or variable store.
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.live import DEAF, DEMO, Desk
+from tests.live import DEAF, DEMO, PATIENCE_S, Desk
 
 pytestmark = pytest.mark.qemu
 
@@ -110,7 +112,6 @@ def test_a_socket_path_that_is_too_long_is_told_before_anything_is_made(desk: De
 def test_a_runtime_folder_that_is_full_is_told(desk: Desk) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
-    import subprocess
 
     desk.runtime.mkdir()
     mounted = subprocess.run(
@@ -141,4 +142,24 @@ def test_a_terminal_that_goes_away_does_not_end_the_supervisor(desk: Desk) -> No
     assert desk.qlaunch("status", "deaf").stdout.startswith("deaf: paused")
     desk.qlaunch("down", "--force", "deaf")
     assert up.wait() == 0
+    desk.assert_clean()
+
+
+def test_a_qemu_that_never_opens_its_monitor_is_ended_with_status_6(desk: Desk) -> None:
+    desk.machine("m", fake_qemu(desk, "exec sleep 1000"))
+    # The real deadline gives memory time to be preallocated; here it is short.
+    hasty = (
+        "import sys, qlaunch.run.supervisor as s; s.GREETING_S = 0.5; from qlaunch.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hasty, "up", "m"],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 6, done.stderr
+    assert "QEMU did not open its monitor" in done.stderr
     desk.assert_clean()

@@ -30,6 +30,7 @@ def duty(folder: Path) -> Duty:
         state=str(folder),
         accel="tcg",
         qemu_version="10.0",
+        machine_type="pc-q35-10.0",
         machine_file="/m.toml",
         vcpus=1,
         memory=1 << 20,

@@ -112,6 +112,8 @@ def replace_in(body: dict[str, Any], arg: Arg, folder: Path) -> None:
             body["path"] = str(folder)
         case "overcommit":
             body.pop("mem-lock", None)  # a matter of the caller's RLIMIT_MEMLOCK
+        case _:
+            pass
 
 
 def replace_image(body: dict[str, Any], folder: Path) -> None:

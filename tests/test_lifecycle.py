@@ -264,3 +264,16 @@ def test_logs_outlive_the_machine_and_an_ephemeral_one_keeps_nothing(desk: Desk)
     assert "the guest runs" in desk.qlaunch("logs", "deaf").stdout
     desk.qlaunch("logs", "brief", expect=3)
     assert [path.name for path in desk.state.iterdir()] == ["deaf"]
+
+
+def test_a_machine_keeps_the_board_of_its_first_start(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    desk.qlaunch("down", "--force", "deaf")
+    kept = desk.state / "deaf" / "machine-type"
+    first = kept.read_text().strip()
+    assert first.startswith("pc-q35-")
+    kept.write_text("pc-q35-6.2\n")
+    assert "-machine pc-q35-6.2," in desk.qlaunch("argv", "deaf").stdout
+    kept.write_text("pc-i440fx-6.2\n")  # of another family: the file was changed since
+    assert f"-machine {first}," in desk.qlaunch("argv", "deaf").stdout

@@ -1,6 +1,7 @@
 """The grammar of the command line: every verb with its options, its one sentence and an example."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -67,7 +68,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     verb("resume", "let a paused guest run on", _name, module="quick")
     verb("powerdown", "press the guest's power button once", _name, module="quick")
     verb("schema", "print the JSON Schema of the machine file")
-    return parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
+        from difflib import get_close_matches  # noqa: PLC0415 - only after a slip
+
+        near = get_close_matches(words[0], verbs.choices, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"there is no verb {words[0]!r}{meant}", "see: qlaunch --help")
+    return parser.parse_args(words)
 
 
 def _name(parser: _Parser) -> None:

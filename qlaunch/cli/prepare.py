@@ -4,6 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from qlaunch.cli.terminal import say_problem
 from qlaunch.errors import HostError, MachineError, QlaunchError, UsageError
 from qlaunch.found import look
@@ -27,9 +29,10 @@ def host_root(options: argparse.Namespace) -> str:
 
 
 def tell(plan: Plan) -> None:
-    """Print everything that stands against the plan, and change nothing about it."""
+    """Print everything that stands against the plan. Nothing of it stops a verb that only shows: they are warnings."""
     for problem in plan.problems:
-        say_problem(problem)
+        is_error = problem.severity == "error"
+        say_problem(msgspec.structs.replace(problem, severity="warning") if is_error else problem)
 
 
 def insist(plan: Plan) -> None:

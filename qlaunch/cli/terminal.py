@@ -38,6 +38,13 @@ def say_problem(problem: Problem) -> None:
         say_hint(problem.hint)
 
 
+def give_up_stderr() -> None:
+    """Let what is still to be said go nowhere: Python would end with status 120 over words that nobody reads."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stderr.fileno())
+    os.close(null)
+
+
 def bold(text: str) -> str:
     """Emphasize text of a result, on a terminal."""
     return f"\x1b[{_BOLD}m{text}\x1b[0m" if is_terminal(sys.stdout) and "NO_COLOR" not in os.environ else text
@@ -60,7 +67,10 @@ class Live:
         """Print a sentence with the time."""
         self._clear()
         stamp = _coloured(time.strftime("%H:%M:%S"), _DIM)
-        print(f"{stamp} {self.name}: {text}", file=sys.stderr, flush=True)
+        try:
+            print(f"{stamp} {self.name}: {text}", file=sys.stderr, flush=True)
+        except OSError:  # the terminal, or whoever read our words, has gone
+            give_up_stderr()
         self._draw()
 
     def show(self, line: str) -> None:

@@ -17,8 +17,8 @@ BoardName = Literal["q35", "pc"]
 
 # First slot and number of slots of each kind on q35; eight ports in each slot.
 _Q35_SLOTS = {"fixed": (2, 1), "disk": (3, 4), "net": (7, 2), "pci": (9, 3), "share": (12, 1), "spare": (13, 1)}
-# First slot and number of places of each kind on pc, whose bus has 32 slots; sound has 0x11, the watchdog 0x1b, the display 0x1e, Looking
-# Glass 0x1f.
+# First slot and number of places of each kind on pc, whose bus has 32 slots. Those of which there is one have theirs:
+# sound 0x11, the watchdog 0x1b, the display 0x1e, Looking Glass 0x1f.
 _PC_SLOTS = {"fixed": (2, 8), "disk": (10, 7), "net": (18, 4), "pci": (22, 5), "share": (28, 2)}
 # Devices of which a machine has one each, in an order that is never changed, only appended to.
 _FIXED = ("xhci", "vserial", "rng", "scsi", "kbd", "mouse", "balloon", "probe")

@@ -14,9 +14,7 @@ def pending(machine: Machine) -> Iterator[Problem]:
     for key, what, is_used in _PENDING:
         if is_used(machine):
             message = f"this qlaunch cannot {what} yet"
-            yield Problem(
-                code="not-yet", key=key, message=message, hint="`plan` and `argv` show it; take it out for `up`"
-            )
+            yield Problem(code="not-yet", key=key, message=message)
 
 
 _PENDING: tuple[tuple[str, str, Callable[[Machine], object]], ...] = (

@@ -26,6 +26,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     accel: str
     qemu_version: str
+    machine_type: str  # versioned
     machine_file: str
     vcpus: int
     memory: int  # bytes

@@ -54,7 +54,7 @@ _KNOWN = (
     (
         r"vfio \S*?([0-9a-f:.]{12}): no such host device",
         "there is no PCI device {0} on this host",
-        "see: qlaunch groups",
+        "see: lspci -D",
     ),
     (r"Perhaps you want to install (\S+) package", "this QEMU lacks a module", "install {0}"),
     (

@@ -37,6 +37,7 @@ class Guest:
         self.running = trio.Event()  # its first instruction was allowed
         self.exited = trio.Event()
         self.halted = trio.Event()  # the guest will not run again: powered off, or panicked
+        self.being_ended = trio.Lock()
         self.ending: Ending | None = None
         self.agent_open = False
         self.resets = 0

@@ -56,6 +56,7 @@ def start(plan: Plan, folder: RunFolder) -> Running:
         folder.clear()
         _make_state_folder(duty.state)
         made = _make_vars(plan)
+        made += _keep_machine_type(plan)
         record = Record(supervisor=identify(os.getpid()), started=time.time(), duty=duty)
         folder.write(record)
         with _listen(duty.socket(SUPERVISOR)) as listener:
@@ -127,6 +128,19 @@ def _make_state_folder(path: str) -> None:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise HostError(f"cannot make {path}: {reason}", "choose another folder in QLAUNCH_STATE_DIR") from error
+
+
+def _keep_machine_type(plan: Plan) -> list[str]:
+    """Note the versioned board of the first start: later starts keep to it when QEMU is updated."""
+    path = f"{plan.duty.state}/machine-type"
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(f"{plan.duty.machine_type}\n")
+    except FileExistsError:
+        return []
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {os.strerror(error.errno or 0).lower()}") from error
+    return [path]
 
 
 def _make_vars(plan: Plan) -> list[str]:

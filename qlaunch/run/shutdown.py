@@ -27,13 +27,18 @@ async def bring_down(guest: Guest, graceful: trio.CancelScope, say: Say) -> None
 
 
 async def end_qemu(guest: Guest, say: Say) -> None:
-    """End QEMU itself, whatever the guest does."""
-    times = guest.duty.shutdown
+    """End QEMU itself, whatever the guest does. Called twice at once, the second call waits for the first."""
     guest.end("stopped", "the guest was stopped")
-    if guest.exited.is_set():
-        return
-    with trio.move_on_after(times.quit_s), suppress(MonitorError):
-        await guest.monitor.execute("quit")
+    async with guest.being_ended:
+        if not guest.exited.is_set():
+            await _end_qemu(guest, say)
+
+
+async def _end_qemu(guest: Guest, say: Say) -> None:
+    times = guest.duty.shutdown
+    with trio.move_on_after(times.quit_s):
+        with suppress(MonitorError):
+            await guest.monitor.execute("quit")
         await guest.exited.wait()
     if guest.exited.is_set():
         return
