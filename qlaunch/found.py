@@ -13,12 +13,16 @@ from qlaunch.capability import DRIVERS
 from qlaunch.devices.site import FirmwareFiles
 from qlaunch.errors import HostError, Problem, QemuError
 from qlaunch.host.accel import try_kvm
+from qlaunch.host.cpus import CpuFacts
 from qlaunch.host.dmi import read_smbios
+from qlaunch.host.facts import HostFacts
 from qlaunch.host.firmware import find_firmware
 from qlaunch.host.folders import Folders
 from qlaunch.host.qemu import QemuFacts, read_qemu_facts
+from qlaunch.host.tree import Tree
 from qlaunch.machine.model import Machine
 from qlaunch.values.cpus import CpuSet
+from qlaunch.values.pci import PciAddress
 
 # Assumed where QEMU is not installed: the floor.
 _ASSUMED_VERSION = (7, 2)
@@ -37,12 +41,15 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     smbios: dict[int, dict[str, str]] = {}
     slot_functions: dict[str, tuple[int, ...]] = {}
     online: CpuSet = CpuSet()
+    cpus: CpuFacts = CpuFacts()  # read only where pins are to be chosen
+    gpu_node: int | None = None
     problems: list[Problem] = []
 
 
 def look(name: str, machine: Machine, folders: Folders, root: str = "/") -> Found:
     """Look at the host, as far as this machine is concerned. ``root`` may be a captured tree."""
     problems: list[Problem] = []
+    host = HostFacts(Tree(root))
     runtime, state = folders.of(name)
     qemu = _qemu(machine, folders, problems)
     machine_type = _machine_type(machine, qemu, state, problems)
@@ -56,8 +63,10 @@ def look(name: str, machine: Machine, folders: Folders, root: str = "/") -> Foun
         accel=_accel(machine, qemu, folders, problems),
         firmware=_firmware(machine, machine_type, state, root, problems),
         smbios=read_smbios(root) if machine.firmware.smbios == "host" else {},
-        slot_functions={pci.host.slot: _functions(root, pci.host.slot) for pci in machine.pci},
-        online=_online(root),
+        slot_functions={pci.host.slot: _functions(host, pci.host) for pci in machine.pci},
+        online=host.tree.cpus("/sys/devices/system/cpu/online") or CpuSet(),
+        cpus=host.cpus if machine.cpu.pin is not None and machine.cpu.pin.auto else CpuFacts(),
+        gpu_node=_gpu_node(host, machine),
         problems=problems,
     )
 
@@ -150,17 +159,12 @@ def _must_exist(path: str, key: str, code: str, problems: list[Problem]) -> None
         )
 
 
-def _functions(root: str, slot: str) -> tuple[int, ...]:
-    try:
-        names = os.listdir(os.path.join(root, "sys/bus/pci/devices"))
-    except OSError:
-        return ()
-    return tuple(sorted(int(name[-1]) for name in names if name.startswith(f"{slot}.")))
+def _functions(host: HostFacts, slot: PciAddress) -> tuple[int, ...]:
+    found = (device.address.function for device in host.pci.slot(slot))
+    return tuple(sorted(number for number in found if number is not None))
 
 
-def _online(root: str) -> CpuSet:
-    try:
-        with open(os.path.join(root, "sys/devices/system/cpu/online"), encoding="ascii") as file:
-            return CpuSet.parse(file.read())
-    except (OSError, ValueError):
-        return CpuSet()
+def _gpu_node(host: HostFacts, machine: Machine) -> int | None:
+    """Give the node of the first graphics card that is passed through: its guest belongs beside it."""
+    passed = (device for pci in machine.pci for device in host.pci.slot(pci.host))
+    return next((device.node for device in passed if device.display and device.node is not None), None)

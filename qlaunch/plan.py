@@ -8,6 +8,7 @@ import os
 import msgspec
 
 from qlaunch.argv import build_args
+from qlaunch.autopin import pin_automatically
 from qlaunch.capability import lacks
 from qlaunch.devices.site import Controller, FirmwareFiles, Site
 from qlaunch.errors import Problem
@@ -64,22 +65,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def make_plan(loaded: Loaded, found: Found) -> Plan:
-    """Plan a run of a machine on the host that was found."""
-    machine = loaded.machine
+def make_plan(loaded: Loaded, found: Found, taken: CpuSet | None = None) -> Plan:
+    """Plan a run of a machine on the host that was found; ``taken`` are the CPUs of other running machines."""
+    machine, choices = pin_automatically(loaded.machine, found.cpus, gpu_node=found.gpu_node, taken=taken)
     site = place(loaded.name, machine, found)
     args = build_args(machine, site)
     pins = _pins(machine)
     problems = [
         *loaded.warnings,
         *found.problems,
+        *choices,
         *pending(machine),
         *lacks(args, found.qemu),
         *_socket_problems(site),
         *_pin_problems(pins, found),
     ]
     return Plan(
-        duty=_duty(loaded, site, pins, found),
+        duty=_duty(loaded, machine, site, pins, found),
         argv=[machine.qemu.binary, *(word for arg in args for word in arg.words())],
         firmware=site.firmware,
         problems=_placed(problems, loaded),
@@ -128,8 +130,7 @@ def _pins(machine: Machine) -> Pins:
     )
 
 
-def _duty(loaded: Loaded, site: Site, pins: Pins, found: Found) -> Duty:
-    machine = loaded.machine
+def _duty(loaded: Loaded, machine: Machine, site: Site, pins: Pins, found: Found) -> Duty:
     return Duty(
         name=loaded.name,
         runtime=site.runtime,

@@ -47,8 +47,7 @@ async def answer_sync(stream: trio.SocketStream, told: list[bytes]) -> None:
 
 
 async def hang(stream: trio.SocketStream, told: list[bytes]) -> None:
-    async for chunk in stream:
-        told.append(bytes(chunk))
+    told += [bytes(chunk) async for chunk in stream]
 
 
 async def hang_up(stream: trio.SocketStream, told: list[bytes]) -> None:

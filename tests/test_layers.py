@@ -17,8 +17,9 @@ MAY_IMPORT = {
     "host": {"host", "values", "errors"},
     "argv": {"devices", "machine"},
     "capability": {"devices", "host", "errors"},
+    "autopin": {"devices", "errors", "host", "machine", "values"},
     "found": {"capability", "devices", "errors", "host", "machine", "values"},
-    "plan": {"argv", "capability", "devices", "errors", "found", "host", "machine", "run", "values"},
+    "plan": {"argv", "autopin", "capability", "devices", "errors", "found", "host", "machine", "run", "values"},
     "run": {"run", "plan", "devices", "machine", "host", "values", "errors"},
     "cli": {"cli", "run", "plan", "found", "argv", "devices", "machine", "host", "values", "errors"},
 }

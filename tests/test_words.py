@@ -23,8 +23,10 @@ from qlaunch.run.explain import explain_death
         (
             "BLOCK_IO_ERROR",
             {"device": "", "nospace": True, "node-name": "disk0-image", "operation": "write", "action": "stop"},
-            "I/O error on disk0-image while the guest tried to write: no space left on the host; "
-            "the guest is paused, resume it when the cause is mended",
+            (
+                "I/O error on disk0-image while the guest tried to write: no space left on the host; "
+                "the guest is paused, resume it when the cause is mended"
+            ),
         ),
         (
             "BLOCK_IO_ERROR",

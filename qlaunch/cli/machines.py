@@ -5,6 +5,7 @@ import os
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
 from qlaunch.run.folder import Record, RunFolder, machine_names
+from qlaunch.values.cpus import CpuSet
 
 
 def folder_of(name: str) -> RunFolder:
@@ -46,3 +47,14 @@ def control_socket(name: str) -> str:
             f"take it over with: qlaunch up {record.duty.name}",
         )
     return record.duty.socket("control")
+
+
+def taken_cpus(runtime: str, *, except_for: str) -> CpuSet:
+    """Give the CPUs that the vCPUs of other running machines are pinned to."""
+    taken: set[int] = set()
+    for name in machine_names(runtime):
+        record = RunFolder(f"{runtime}/{name}").read() if name != except_for else None
+        if record and record.qemu and record.qemu.is_alive():
+            for cpus in record.duty.pins.vcpus.values():
+                taken |= CpuSet.parse(cpus)
+    return CpuSet(taken)

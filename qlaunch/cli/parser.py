@@ -61,6 +61,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     verb("plan", "show the argv and every change to the host; change nothing", _name, _set, _json, _host_root)
     verb("argv", "print the QEMU command line, runnable as pasted", _name, _set, _json, _host_root)
+    verb("topology", "show packages, caches, cores, and who is pinned where", _named, _json, _host_root)
+    verb("groups", "show IOMMU groups with PCI and USB devices and drivers", _json, _host_root)
     verb("console", "talk QMP to a machine: COMMAND key=value, or JSON", _name, _console)
     verb("logs", "print what QEMU and the supervisor said", _name)
     verb("reset", "reset the guest, as the button would", _name, module="quick")
@@ -84,6 +86,11 @@ def _name(parser: _Parser) -> None:
 
 def _names(parser: _Parser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="+", help="machines, or paths to .toml files")
+
+
+def _named(parser: _Parser) -> None:
+    text = "machines whose planned pins are shown; without any, those of the running ones"
+    parser.add_argument("names", metavar="NAME", nargs="*", help=text)
 
 
 def _set(parser: _Parser) -> None:

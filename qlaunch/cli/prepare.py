@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from qlaunch.cli.machines import taken_cpus
 from qlaunch.cli.terminal import say_problem
 from qlaunch.errors import HostError, MachineError, QlaunchError, UsageError
 from qlaunch.found import look
@@ -17,7 +18,10 @@ from qlaunch.plan import Plan, make_plan
 def plan_for(name: str, overrides: Sequence[str], root: str = "/") -> Plan:
     """Plan a run of a machine. Raises MachineError, UsageError."""
     loaded = load(name, overrides)
-    return make_plan(loaded, look(loaded.name, loaded.machine, find_folders(), root))
+    folders = find_folders()
+    # A captured host is another computer: what runs here takes nothing there.
+    taken = taken_cpus(folders.runtime, except_for=loaded.name) if root == "/" else None
+    return make_plan(loaded, look(loaded.name, loaded.machine, folders, root), taken)
 
 
 def host_root(options: argparse.Namespace) -> str:

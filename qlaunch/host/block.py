@@ -1,10 +1,10 @@
 """Disks and what they carry, so that nobody gives the host's own to a guest.
 
 A use (``/`` mounted, swap, a member of something) is found on one device and then handed down: from a volume to the
-partitions below it, to their disk, to the PCI function of that.
+partitions below it, and to their disk.
 
-Source: ``proc_pid_mountinfo(5)``, ``proc_swaps(5)``, the kernel's ``Documentation/ABI/stable/sysfs-block``; what is on a
-device comes from udev's database (``/run/udev/data/bMAJOR:MINOR``), which needs no root.
+Source: ``proc_pid_mountinfo(5)``, ``proc_swaps(5)``, the kernel's ``Documentation/ABI/stable/sysfs-block``; what is on
+a device comes from udev's database (``/run/udev/data/bMAJOR:MINOR``), which needs no root.
 """
 
 import msgspec
@@ -72,18 +72,18 @@ def read_blocks(tree: Tree) -> BlockFacts:
         if (device := devices[name]).disk in devices:
             parent = devices[device.disk]
             devices[name] = msgspec.structs.replace(device, controllers=parent.controllers, removable=parent.removable)
-    uses: dict[str, list[Use]] = {name: [] for name in names}
+    uses: dict[str, dict[Use, None]] = {name: {} for name in names}
     for name, use in find_uses(tree, {name: (one.number, one.volume, one.content) for name, one in devices.items()}):
         _hand_down(name, use, devices, uses)
     return BlockFacts(devices=tuple(msgspec.structs.replace(devices[name], uses=tuple(uses[name])) for name in names))
 
 
-def _hand_down(name: str, use: Use, devices: dict[str, BlockDevice], uses: dict[str, list[Use]]) -> None:
+def _hand_down(name: str, use: Use, devices: dict[str, BlockDevice], uses: dict[str, dict[Use, None]]) -> None:
     waiting = [name]
     while waiting:
         one = waiting.pop()
         if one in devices and use not in uses[one]:
-            uses[one].append(use)
+            uses[one][use] = None
             waiting += [*devices[one].below, *([parent] if (parent := devices[one].disk) else [])]
 
 

@@ -21,7 +21,7 @@ _MEMBERS: dict[str, UseKind] = {
     "zfs_member": "zfs",
     "bcache": "bcache",
 }
-_BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware", "/nix", "/usr", "/var")
+_BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -41,7 +41,7 @@ def find_uses(tree: Tree, devices: Mapping[str, tuple[str, str | None, str | Non
     """Yield each device's name with a use of it; ``devices`` gives number, mapper name and content by name."""
     numbers = {number: name for name, (number, _, _) in devices.items() if number}
     volumes = {volume: name for name, (_, volume, _) in devices.items() if volume}
-    pools = set()
+    pools = set(_pools(tree))
     for number, point, kind, source in _mounts(tree):
         if kind == "zfs":
             pools.add(source.partition("/")[0])
@@ -78,6 +78,12 @@ def _mounts(tree: Tree) -> Iterator[tuple[str, str, str, str]]:
         left, right = before.split(), after.split()
         if dash and len(left) >= 5 and len(right) >= 2:
             yield left[2], _plain(left[4]), right[0], _plain(right[1])
+
+
+def _pools(tree: Tree) -> list[str]:
+    """Give the pools of ZFS that are imported, mounted or not: their folders stand among files of statistics."""
+    folder = "/proc/spl/kstat/zfs"
+    return [name for name in tree.listdir(folder) if tree.exists(f"{folder}/{name}/state")]
 
 
 def _root_on_zfs(tree: Tree) -> bool:

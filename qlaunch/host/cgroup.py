@@ -11,6 +11,9 @@ import msgspec
 from qlaunch.host.tree import Tree
 from qlaunch.values.cpus import CpuSet
 
+_ROOT = "/sys/fs/cgroup"
+_V1 = frozenset({"cpuset", "cpu", "cpuacct", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls"})
+
 Layout = Literal["v1", "v2", "hybrid", "none"]
 
 
@@ -36,7 +39,12 @@ class CgroupFacts(msgspec.Struct, frozen=True, kw_only=True):
 def read_cgroups(tree: Tree) -> CgroupFacts:
     """Read the layout."""
     unified, v1 = _mounts(tree)
-    layout: Layout = ("hybrid" if v1 else "v2") if unified else "v1" if v1 else "none"
+    # A VPN may mount a lone v1 controller beside v2; where systemd mounted v2 decides.
+    layout: Layout = "none"
+    if unified:
+        layout = "hybrid" if v1 and unified != _ROOT else "v2"
+    elif v1:
+        layout = "v1"
     return CgroupFacts(
         layout=layout,
         systemd=tree.exists("/run/systemd/system"),
@@ -60,9 +68,9 @@ def _mounts(tree: Tree) -> tuple[str | None, dict[str, str]]:
         if right[0] == "cgroup2":
             unified = unified or left[4]
         elif right[0] == "cgroup":
-            # The super options hold the controllers among rw and others; name= is systemd's own hierarchy.
-            names = [word for word in right[2].split(",") if word not in ("rw", "ro", "xattr") and "=" not in word]
-            v1.update(dict.fromkeys(names, left[4]))
+            # The super options name the controllers, among others; the first mount is the one in its place.
+            for name in _V1.intersection(right[2].split(",")):
+                v1.setdefault(name, left[4])
     return unified, v1
 
 

@@ -50,7 +50,7 @@ def _read(path: str) -> str:
             text = "".join(letter for letter in file.read() if letter.isprintable()).strip()
     except OSError:
         return ""
-    # QEMU refuses any other form of the BIOS release.
+    # QEMU refuses most other forms of the BIOS release.
     return "" if path.endswith("/bios_release") and not _is_release(text) else text
 
 

@@ -33,7 +33,7 @@ class HostFacts:
 
     def __init__(self, tree: Tree | None = None) -> None:
         self.tree = tree or Tree()
-        self._settings: dict[str, "PciSettings"] = {}
+        self._settings: dict[str, PciSettings] = {}
 
     @cached_property
     def cpus(self) -> "CpuFacts":

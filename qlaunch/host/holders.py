@@ -1,6 +1,6 @@
 """Which processes hold devices open, by PCI address. A driver that lets go of a held device can hang for ever.
 
-Source: ``proc_pid_fd(5)``; how each kind of node is named is udev's and the kernel's custom, and every one has its class in
+Source: ``proc_pid_fd(5)``; how each kind of node is named is udev's and the kernel's custom, and each has its class in
 /sys, whose link tells the PCI function. Memory that is still mapped after its file was closed is not seen.
 """
 

@@ -11,6 +11,15 @@ from qlaunch.host.tree import Tree, whole_number
 _GROUPS = "/sys/kernel/iommu_groups"
 _TABLES = "/sys/firmware/acpi/tables"
 
+_UNUSED = {
+    "DMAR": ("Intel", "add intel_iommu=on to the kernel command line"),
+    "IVRS": ("AMD", "look for AMD-Vi in the kernel's log (dmesg)"),
+}
+_UNDESCRIBED = (
+    "the firmware describes no IOMMU (neither a DMAR nor an IVRS table)",
+    "switch VT-d, AMD-Vi or IOMMU on in the firmware setup",
+)
+
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """One IOMMU group: what goes to a guest together, or not at all."""
@@ -75,17 +84,11 @@ def _why_not(tree: Tree, names: list[str] | None, tables: list[str] | None, tabl
         option, _, value = word.partition("=")
         if option in ("iommu", "intel_iommu", "amd_iommu") and "off" in value.split(","):
             return f"the kernel command line switches the IOMMU off ({word})", f"remove {word} from it"
-    if table == "DMAR":
-        message = "the firmware describes Intel's IOMMU (DMAR), and the kernel does not use it"
-        return message, "add intel_iommu=on to the kernel command line"
-    if table == "IVRS":
-        message = "the firmware describes AMD's IOMMU (IVRS), and the kernel does not use it"
-        return message, "look for AMD-Vi in the kernel's log (dmesg)"
+    if table:
+        maker, remedy = _UNUSED[table]
+        return f"the firmware describes {maker}'s IOMMU ({table}), and the kernel does not use it", remedy
     if names is None:
         return "this kernel is built without IOMMU support", "boot a kernel with CONFIG_IOMMU_SUPPORT"
     if tables is None:
         return "there are no groups, and no ACPI tables that would tell why", "look for IOMMU in the kernel's log"
-    return (
-        "the firmware describes no IOMMU (neither a DMAR nor an IVRS table)",
-        "switch VT-d, AMD-Vi or IOMMU on in the firmware setup",
-    )
+    return _UNDESCRIBED

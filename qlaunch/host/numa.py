@@ -1,7 +1,7 @@
 """Memory: NUMA nodes, hugepage pools, what is free. All sizes are bytes.
 
-Source: the kernel's ``Documentation/admin-guide/mm/hugetlbpage.rst``, ``Documentation/ABI/stable/sysfs-devices-node`` and
-``proc_meminfo(5)``; kB there means 1,024 bytes.
+Source: the kernel's ``Documentation/admin-guide/mm/hugetlbpage.rst``, ``Documentation/ABI/stable/sysfs-devices-node``
+and ``proc_meminfo(5)``; kB there means 1,024 bytes.
 """
 
 import msgspec

@@ -1,7 +1,8 @@
 """PCI devices, in two depths: what identifies each of them, and the settings of one.
 
-The first reads only what no lock of the kernel guards. The second asks for ``driver_override`` and ``sriov_numvfs``, which
-wait for the device's lock: where a driver hangs in its unbind, so does the reader. So it is asked for the devices that matter.
+The first reads only what no lock of the kernel guards. The second asks for ``driver_override`` and ``sriov_numvfs``,
+which wait for the device's lock: where a driver hangs in its unbind, so does the reader. So it is asked for the devices
+that matter alone.
 
 Source: the kernel's ``Documentation/ABI/testing/sysfs-bus-pci``, ``drivers/pci/pci-sysfs.c`` and
 ``Documentation/PCI/pci-iov-howto.rst``.

@@ -1,4 +1,4 @@
-"""Names of PCI devices, from the system's ``pci.ids``. The file is searched, not parsed: a few names of 40,000 are wanted.
+"""Names of PCI devices, from the system's ``pci.ids``: searched, not parsed, since of 40,000 names few are wanted.
 
 Source: the head of ``pci.ids`` itself: vendors begin a line, devices follow after one tab, subsystems after two, and
 classes (``C 03``) come last.

@@ -2,8 +2,8 @@
 
 Serial numbers are not read: nothing needs them, and a capture must not hold them.
 
-Source: the kernel's ``Documentation/ABI/testing/sysfs-bus-usb`` and ``drivers/usb/core/sysfs.c``; names are ``1-2.3`` for
-port 3 of the hub in port 2 of bus 1, and ``1-2.3:1.0`` for an interface of it.
+Source: the kernel's ``Documentation/ABI/testing/sysfs-bus-usb`` and ``drivers/usb/core/sysfs.c``; names are ``1-2.3``
+for port 3 of the hub in port 2 of bus 1, and ``1-2.3:1.0`` for an interface of it.
 """
 
 import msgspec

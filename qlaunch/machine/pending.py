@@ -24,7 +24,6 @@ _PENDING: tuple[tuple[str, str, Callable[[Machine], object]], ...] = (
     ("usb", "pass USB devices", lambda machine: machine.usb),
     ("tpm", "start a TPM", lambda machine: machine.tpm),
     ("share", "start virtiofsd", lambda machine: any(share.type == "virtiofs" for share in machine.share)),
-    ("cpu.pin", "choose pins by itself", lambda machine: machine.cpu.pin is not None and machine.cpu.pin.auto),
     ("display.looking_glass", "make the shared file of Looking Glass", lambda machine: machine.display.looking_glass),
     ("host.user", "run QEMU as another user", lambda machine: machine.host.user),
     ("host.governor", "set the CPU governor", lambda machine: machine.host.governor),
