@@ -11,12 +11,12 @@ from qlaunch.argv import build_args
 from qlaunch.autopin import pin_automatically
 from qlaunch.capability import lacks
 from qlaunch.devices.site import Controller, FirmwareFiles, Site
+from qlaunch.duty import Duty, Pins
 from qlaunch.errors import Problem
 from qlaunch.found import Found
 from qlaunch.machine.load import Loaded
 from qlaunch.machine.model import Machine
 from qlaunch.machine.pending import pending
-from qlaunch.run.duty import Duty, Pins
 from qlaunch.values.cpus import CpuSet
 
 # sun_path in the kernel's include/uapi/linux/un.h, less the zero at its end.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from qlaunch.duty import Duty
 from qlaunch.errors import HostError
-from qlaunch.run.duty import Duty
 from qlaunch.run.folder import Record, RunFolder, machine_names
 from qlaunch.run.process import ProcessId, identify
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from qlaunch.errors import MachineError, Problem
-from qlaunch.machine.load import load, parse_value
+from qlaunch.machine.decode import parse_value
+from qlaunch.machine.load import load
 from qlaunch.machine.model import Machine
 from qlaunch.machine.read import read_chain
 from qlaunch.machine.rule import Rule

@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 from qlaunch.autopin import pin_automatically
 from qlaunch.cli.groups import as_json as groups_json, picture as groups_picture
 from qlaunch.cli.topology import as_json as topology_json, picture as topology_picture
+from qlaunch.duty import Pins
 from qlaunch.host.facts import HostFacts
 from qlaunch.plan import make_plan
-from qlaunch.run.duty import Pins
 from qlaunch.values.cpus import CpuSet
 from tests.hosts import build
 from tests.live import DEAF, Desk

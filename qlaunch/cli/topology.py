@@ -10,11 +10,11 @@ import msgspec
 from qlaunch.cli.machines import all_running, running
 from qlaunch.cli.prepare import host_root, plan_for
 from qlaunch.cli.terminal import bold
+from qlaunch.duty import Pins
 from qlaunch.host.cpus import Cpu, CpuFacts
 from qlaunch.host.facts import HostFacts
 from qlaunch.host.numa import Node
 from qlaunch.host.tree import Tree
-from qlaunch.run.duty import Pins
 from qlaunch.values.cpus import CpuSet
 from qlaunch.values.size import Size
 

@@ -11,11 +11,12 @@ PATH.
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from qlaunch.errors import MachineError, Problem
+from qlaunch.machine.decode import parse_value
 from qlaunch.machine.model import Machine
 from qlaunch.machine.overrides import Override, apply_overrides, parse_overrides
 from qlaunch.machine.read import Source, Table, read_chain
@@ -98,14 +99,6 @@ def _convert(
         except msgspec.ValidationError:
             pass
     raise MachineError(_placed(problems, sources, changes))
-
-
-def parse_value(kind: type, value: object) -> Any:  # noqa: ANN401 - msgspec's own signature
-    """Read the types of ``values/``, which msgspec does not know, from text."""
-    if not isinstance(value, str):
-        raise TypeError(f"text is wanted for {kind.__name__}")
-    parse = getattr(kind, "parse")  # noqa: B009 - all of values/ have it, and type has not
-    return parse(value)
 
 
 def _placed(problems: Sequence[Problem], sources: Sequence[Source], changes: Sequence[Override]) -> list[Problem]:

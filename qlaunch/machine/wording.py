@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from qlaunch.machine.load import parse_value
+from qlaunch.machine.decode import parse_value
 from qlaunch.machine.search import nearest
 
 _LONGEST = 60

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import msgspec
 
+from qlaunch.duty import Duty
 from qlaunch.errors import HostError
-from qlaunch.run.duty import Duty
 from qlaunch.run.process import ProcessId
 
 RECORD_VERSION = 1

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import trio
 
-from qlaunch.run.duty import Duty
+from qlaunch.duty import Duty
 from qlaunch.run.process import ProcessId
 from qlaunch.run.qmp import Monitor
 

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
+from qlaunch.duty import Pins
 from qlaunch.errors import HostError
-from qlaunch.run.duty import Pins
 from qlaunch.values.cpus import CpuSet
 
 Key = TypeVar("Key", int, str)
