@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
         pattern = re.compile(options.until) if options.until else None
     except re.error as error:
         raise UsageError(f"--until {options.until!r} is not a regular expression: {error}") from error
-    plan = plan_for(options.name, [*options.overrides, "machine.on_reboot=reset"])
+    plan = plan_for(options.name, options.overrides)
     insist(plan)
     if not plan.duty.serial:
         raise UsageError(f"{plan.duty.name} has no serial port to listen to", "set serial.enabled = true")

@@ -63,6 +63,7 @@ async def serve_control(
         os.unlink(path)
     listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     await listener.bind(path)
+    os.chmod(path, 0o600)
     listener.listen(16)
     task_status.started()
 

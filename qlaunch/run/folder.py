@@ -116,13 +116,20 @@ class RunFolder:
 
     def _make(self) -> None:
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
-            info = os.lstat(self.path)
+            parent = os.path.dirname(self.path)
+            if not os.path.isdir(parent):
+                os.makedirs(os.path.dirname(parent), exist_ok=True)
+                with suppress(FileExistsError):
+                    os.mkdir(parent, 0o700)
+            with suppress(FileExistsError):
+                os.mkdir(self.path, 0o700)
+            info, above = os.lstat(self.path), os.stat(parent)
         except FileNotFoundError:
             return
         except OSError as error:
             raise _cannot_write(self.path, error) from error
-        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
+        # In a folder of somebody else's, ours could be moved away and replaced.
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or above.st_uid not in (0, os.geteuid()):
             raise HostError(
                 f"{self.path} belongs to another user", "choose a folder of your own in QLAUNCH_RUNTIME_DIR"
             )

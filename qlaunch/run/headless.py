@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import msgspec
@@ -36,27 +37,31 @@ class Transcript:
     """
 
     def __init__(self, stream: BinaryIO | None, path: str | None) -> None:
-        self._stream = stream
+        self._sinks = [stream] if stream else []
         self._file: BinaryIO | None = None
         if path:
             try:
                 self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
             except OSError as error:
                 raise HostError(f"cannot write the log {path}: {error.strerror}") from error
+            self._sinks.append(self._file)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
     def write(self, data: bytes | bytearray) -> None:
-        """Pass output on at once: whoever watches a boot wants to see it."""
-        for sink in (self._stream, self._file):
-            if sink:
+        """Pass output on at once, for whoever watches a boot. A sink that fails is given up, the run is not."""
+        for sink in list(self._sinks):
+            try:
                 sink.write(data)
                 sink.flush()
+            except OSError:  # a reader that went away, a full disk
+                self._sinks.remove(sink)
 
 
 def run_headless(

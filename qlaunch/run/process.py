@@ -5,6 +5,7 @@ Source: ``proc_pid_stat(5)``, field 22 (starttime, in clock ticks since boot); `
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
@@ -35,6 +36,17 @@ def identify(pid: int) -> ProcessId:
     if start is None:
         raise ProcessLookupError(pid)
     return ProcessId(pid, start)
+
+
+def find_by_word(word: str) -> Iterator[ProcessId]:
+    """Yield the processes that have a text in their command line, e.g. the path of a socket that is theirs alone."""
+    wanted = word.encode()
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            with suppress(OSError):
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    if wanted in file.read():
+                        yield identify(int(name))
 
 
 def _start_time(pid: int) -> int | None:

@@ -3,12 +3,15 @@
 QEMU needs some 70 ms until it answers; importing trio, asyncio and qemu.qmp takes longer. Both happen at the same time.
 """
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from qlaunch.devices.monitor import PEOPLE
 from qlaunch.plan import Plan
-from qlaunch.run.folder import RunFolder
+from qlaunch.run.folder import Record, RunFolder
 from qlaunch.run.launch import Running, adopt, kill, start
+from qlaunch.run.process import find_by_word
 from qlaunch.run.signals import EarlySignals
 from qlaunch.run.tasks import Tasks
 from qlaunch.run.voice import Say, Voice
@@ -54,6 +57,7 @@ def _take_over(folder: RunFolder) -> Running | None:
     A QEMU that was never allowed to run is ended: nothing is lost with it.
     """
     record = folder.read()
+    _end_unborn(record)
     if record is None or record.qemu is None or not record.qemu.is_alive():
         return None
     running = adopt(folder, record)
@@ -63,10 +67,18 @@ def _take_over(folder: RunFolder) -> Running | None:
     return None
 
 
+def _end_unborn(record: Record | None) -> None:
+    """End a QEMU whose supervisor was killed between starting it and noting its number. It has run nothing yet."""
+    if record and record.qemu is None:
+        for process in find_by_word(f"path={record.duty.socket(PEOPLE)},"):
+            process.send(signal.SIGKILL)
+
+
 def end_orphan(name: str, folder: RunFolder, say: Say, *, timeout_s: float | None, force: bool) -> "Ending | None":
     """End a machine whose supervisor is dead. Gives None when its QEMU is gone too, and only files were left."""
     folder.claim()
     record = folder.read()
+    _end_unborn(record)
     if record is None or record.qemu is None or not record.qemu.is_alive():
         folder.remove()
         return None

@@ -21,17 +21,20 @@ class EarlySignals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.noted.append(signal.Signals(number))
 
-    async def watch(self, stop: Callable[[], None], say: Callable[[str], None]) -> None:
-        """Turn each signal into a request to stop; the second one hurries, which ``stop`` itself knows."""
+    async def watch(self, stop: Callable[[bool], None], say: Callable[[str], None]) -> None:
+        """Turn the first signal into ``stop(False)`` and each later one into ``stop(True)``, which hurries."""
         import trio  # noqa: PLC0415 - this module is needed before trio's import, which takes 80 ms
 
         with trio.open_signal_receiver(*ENDING) as numbers:
+            hurry = False
             for number in self.noted:
-                _stop(number, stop, say)
+                _stop(number, stop, say, hurry=hurry)
+                hurry = True
             async for received in numbers:
-                _stop(signal.Signals(received), stop, say)
+                _stop(signal.Signals(received), stop, say, hurry=hurry)
+                hurry = True
 
 
-def _stop(number: signal.Signals, stop: Callable[[], None], say: Callable[[str], None]) -> None:
-    say(f"{number.name}: ending the machine; once more hurries")
-    stop()
+def _stop(number: signal.Signals, stop: Callable[[bool], None], say: Callable[[str], None], *, hurry: bool) -> None:
+    say(f"{number.name}: {'ending it at once' if hurry else 'ending the machine; once more hurries'}")
+    stop(hurry)

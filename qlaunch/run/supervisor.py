@@ -60,9 +60,8 @@ class Supervisor:
         return ending
 
     def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
-        """Ask for the end. A second call, or ``force``, skips what is left of the guest's own time."""
-        hurry = force or self._stop_wanted.is_set()
-        seconds = 0 if hurry else self.duty.shutdown.timeout_s if timeout_s is None else timeout_s
+        """Ask for the end; ``force`` skips what is left of the guest's own time. Asking again never gives it more."""
+        seconds = 0 if force else self.duty.shutdown.timeout_s if timeout_s is None else timeout_s
         self._polite.deadline = min(self._polite.deadline, trio.current_time() + seconds)
         self._stop_wanted.set()
 
@@ -72,7 +71,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(guest.watch_exit)
             nursery.start_soon(self._watch_events, guest)
-            nursery.start_soon(self._signals.watch, self.stop, self.say)
+            nursery.start_soon(self._signals.watch, lambda hurry: self.stop(force=hurry), self.say)
             await nursery.start(serve_control, self)
             if self._tasks.companion:
                 await nursery.start(self._tasks.companion, self)
@@ -117,7 +116,10 @@ class Supervisor:
         data = data if isinstance(data, dict) else {}
         match event["event"]:
             case "SHUTDOWN" if data.get("guest"):
-                guest.end("reset" if data.get("reason") == "guest-reset" else "powered-off", "the guest powered off")
+                if data.get("reason") == "guest-reset":
+                    guest.end("reset", "the guest asked for a reset")
+                else:
+                    guest.end("powered-off", "the guest powered off")
                 guest.halted.set()
             case "SHUTDOWN" if data.get("reason") == "host-ui":
                 self.stop()
