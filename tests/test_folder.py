@@ -13,6 +13,13 @@ from qlaunch.errors import HostError
 from qlaunch.run.folder import Record, RunFolder, machine_names
 from qlaunch.run.process import ProcessId, identify
 
+LOOK = """
+import sys
+from qlaunch.run.folder import RunFolder
+print("looking", flush=True)
+while True:
+    RunFolder(sys.argv[1]).is_locked()
+"""
 HOLD = """
 import sys
 from qlaunch.run.folder import RunFolder
@@ -105,9 +112,26 @@ def test_a_claim_that_waited_on_a_removed_lock_takes_the_new_one(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99}', b"\xff\xfe", b'{"version": 1}'])
-def test_a_damaged_record_is_no_record(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_record_is_told_since_its_qemu_may_run(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "record.json").write_bytes(content)
-    assert RunFolder(str(tmp_path)).read() is None
+    with pytest.raises(HostError, match="damaged, or of another version of qlaunch; its QEMU may still run"):
+        RunFolder(str(tmp_path)).read()
+    assert RunFolder(str(tmp_path / "none")).read() is None
+
+
+def test_a_claim_is_not_refused_by_a_command_that_only_looks(tmp_path: Path) -> None:
+    looking = subprocess.Popen(
+        [sys.executable, "-c", LOOK, str(tmp_path / "m")], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    try:
+        assert looking.stdout
+        looking.stdout.readline()
+        for _ in range(300):
+            folder = RunFolder(str(tmp_path / "m"))
+            folder.claim()
+            folder.remove()
+    finally:
+        end(looking)
 
 
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:

@@ -335,3 +335,144 @@ def test_a_reader_of_run_that_goes_away_leaves_no_machine_behind(desk: Desk) -> 
     assert "Traceback" not in done.stderr
     assert "end of report" in (desk.folder / "log").read_text()
     desk.assert_clean()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/..", "-x", "a b"])
+@pytest.mark.parametrize("verb", ["down", "status", "logs", "pause"])
+def test_what_cannot_be_a_name_touches_nothing(desk: Desk, verb: str, name: str) -> None:
+    desk.runtime.mkdir(mode=0o755)
+    (desk.runtime / "file").write_text("mine")
+    before = desk.folder.stat().st_mode, desk.runtime.stat().st_mode
+    desk.qlaunch(verb, "--", name, expect=2)
+    assert (desk.folder.stat().st_mode, desk.runtime.stat().st_mode) == before
+    assert [path.name for path in desk.runtime.iterdir()] == ["file"]
+
+
+def test_a_record_of_another_version_is_refused_and_its_qemu_left_alone(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    record = desk.record("deaf")
+    os.kill(record["supervisor"]["pid"], signal.SIGKILL)
+    path = desk.runtime / "deaf" / "record.json"
+    path.write_bytes(msgspec.json.encode({**record, "version": 99}))
+    for verb in ("up", "down", "status"):
+        assert "another version of qlaunch" in desk.qlaunch(verb, "deaf", expect=3).stderr
+    assert "record unreadable" in desk.qlaunch("list").stdout
+    assert ProcessId(record["qemu"]["pid"], record["qemu"]["start"]).is_alive()
+    path.write_bytes(msgspec.json.encode(record))
+    desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+def test_a_take_over_that_fails_leaves_the_guest_alone(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    record = desk.record("deaf")
+    os.kill(record["supervisor"]["pid"], signal.SIGKILL)
+    hasty = (
+        "import sys, qlaunch.run.supervisor as s; s.GREETING_S = 0.5; from qlaunch.cli import main; sys.exit(main())"
+    )
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(desk.runtime / "deaf" / "qmp.sock"))
+        other.recv(10)
+        failed = subprocess.run(
+            [sys.executable, "-c", hasty, "up", "deaf"],
+            cwd=desk.folder,
+            env=desk.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert failed.returncode == 6
+    assert ProcessId(record["qemu"]["pid"], record["qemu"]["start"]).is_alive()
+    desk.qlaunch("down", "deaf")
+    desk.assert_clean()
+
+
+def test_a_guest_that_was_powered_off_and_runs_again_is_asked_again(desk: Desk) -> None:
+    desk.machine("demo", DEMO.replace("[machine]", '[machine]\non_poweroff = "pause"'))
+    up = desk.up("demo")
+    desk.hear(up, "the guest runs")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+        serial.type("q")
+        desk.hear(up, "QEMU stays as it is")
+        serial.wait_for("powering off")
+        desk.qlaunch("reset", "demo")
+        desk.qlaunch("resume", "demo")
+        serial.heard = ""
+        serial.wait_for("end of report")
+        down = desk.qlaunch("down", "demo")
+        assert "the power button was pressed" in down.stderr
+        serial.wait_for("qlaunch probe: power button")
+    assert up.wait() == 0
+    desk.assert_clean()
+
+
+def test_a_start_that_is_interrupted_ends_at_once_with_nothing_left(desk: Desk) -> None:
+    desk.machine("m", DEAF.replace("[shutdown]\ntimeout_s = 1", "[shutdown]\ntimeout_s = 600"))
+    slow = """
+import os, signal, sys
+import qlaunch.run.launch as launch
+spawn = launch._spawn
+def spawn_and_interrupt(*words):
+    pid = spawn(*words)
+    os.kill(os.getpid(), signal.SIGINT)
+    return pid
+launch._spawn = spawn_and_interrupt
+from qlaunch.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", slow, "up", "m"],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "it was stopped before its guest ran" in done.stderr
+    assert "the guest runs" not in done.stderr
+    assert done.returncode == 0
+    desk.assert_clean()
+
+
+def test_a_paused_guest_is_resumed_to_go_down(desk: Desk) -> None:
+    desk.machine("demo", DEMO)
+    desk.qlaunch("up", "demo", "--detach")
+    with desk.serial("demo") as serial:
+        serial.wait_for("end of report")
+        desk.qlaunch("pause", "demo")
+        down = desk.qlaunch("down", "demo")
+    assert "the guest is paused; resuming it" in down.stderr
+    assert "the guest powered off" in down.stderr
+    desk.assert_clean()
+
+
+def test_hangups_that_are_ignored_stay_ignored(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    command = f"trap '' HUP; exec {sys.executable} -m qlaunch up deaf"
+    up = subprocess.Popen(
+        ["sh", "-c", command], cwd=desk.folder, env=desk.environment, stderr=subprocess.PIPE, text=True
+    )
+    desk.hear(up, "the guest runs")
+    up.send_signal(signal.SIGHUP)
+    desk.qlaunch("pause", "deaf")
+    assert "paused" in desk.qlaunch("list").stdout
+    assert "SIGHUP" not in desk.qlaunch("logs", "deaf").stdout
+    desk.qlaunch("down", "--force", "deaf")
+    up.communicate()
+    desk.assert_clean()
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", "0<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(desk: Desk, closed: str) -> None:
+    desk.machine("deaf", DEAF)
+    for verb in ("list", "up deaf --detach", "status deaf", "console deaf -c query-status", "down --force deaf"):
+        command = f"{sys.executable} -m qlaunch {verb} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (verb, done.stderr)
+    desk.assert_clean()

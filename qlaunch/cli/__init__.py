@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit status."""
     from qlaunch.cli.parser import parse  # noqa: PLC0415 - argparse, not needed by importers of this package
 
+    _open_closed_streams()
+
     try:
         options = parse(arguments)
         verb = import_module(f"qlaunch.cli.{options.module}")
@@ -30,6 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _open_closed_streams() -> None:
+    """Open what `>&-` closed on nothing: the next file opened would otherwise become a standard stream."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _tell(error: QlaunchError) -> None:

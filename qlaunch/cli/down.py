@@ -30,7 +30,8 @@ def _end(name: str, options: argparse.Namespace) -> None:
     live = Live(os.path.basename(folder.path))
     if os.path.isdir(folder.path) and not folder.is_locked():
         ending = end_orphan(live.name, folder, live.say, timeout_s=options.timeout, force=options.force)
-        live.say(ending.sentence if ending else "it was gone already; what it left behind is removed")
+        if ending is None:
+            live.say("it was gone already; what it left behind is removed")
         return
     _, record = running(name)
     request = {"ask": "stop", "timeout_s": options.timeout, "force": options.force}
@@ -39,8 +40,6 @@ def _end(name: str, options: argparse.Namespace) -> None:
         if "say" in answer:
             live.say(answer["say"])
         ended = ended or "ended" in answer
-        if ended:
-            live.say(answer["ended"]["sentence"])
     if not ended:
         raise MonitorError(
             f"the supervisor of {record.duty.name} went away before it had ended the machine",

@@ -26,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
     live = Live(plan.duty.name)
     with Transcript(None if options.json else sys.stdout.buffer, options.log) as transcript:
         outcome = run_headless(plan, live.say, transcript, pattern=pattern, timeout_s=options.timeout)
+    if transcript.lost:
+        live.say(f"the log {options.log} is not whole: {transcript.lost.lower()}")
     if options.json:
         print(msgspec.json.encode(outcome).decode())
     match outcome.how:

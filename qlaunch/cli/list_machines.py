@@ -8,7 +8,7 @@ import msgspec
 
 from qlaunch.cli.status import uptime
 from qlaunch.cli.terminal import bold
-from qlaunch.errors import MonitorError
+from qlaunch.errors import HostError, MonitorError
 from qlaunch.host.folders import find_folders
 from qlaunch.machine.search import known_names, search_folders
 from qlaunch.run.folder import Record, RunFolder, machine_names
@@ -36,7 +36,11 @@ def gather() -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: {"name": name, "state": "off"} for name in known_names(search_folders())}
     for name in machine_names(runtime):
         folder = RunFolder(f"{runtime}/{name}")
-        record = folder.read()
+        try:
+            record = folder.read()
+        except HostError:
+            found[name] = {"name": name, "state": "record unreadable"}
+            continue
         if record and record.qemu and record.qemu.is_alive():
             found[name] = {"name": name, "state": _state(folder, record.duty.socket("control")), **_numbers(record)}
     return [found[name] for name in sorted(found)]
@@ -59,7 +63,7 @@ def _state(folder: RunFolder, control: str) -> str:
     if not folder.is_locked():
         return "without supervisor"
     try:
-        return str(ask(control, {"ask": "status"})["status"]["state"])
+        return str(ask(control, {"ask": "status"}, timeout_s=1)["status"]["state"])
     except (MonitorError, KeyError):
         return "not answering"
 

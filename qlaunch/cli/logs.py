@@ -1,17 +1,17 @@
 """`qlaunch logs NAME`: what the supervisor and QEMU said, in this run or the last one."""
 
 import argparse
-import os
 import sys
 
 from qlaunch.cli.terminal import bold
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
+from qlaunch.machine.load import machine_name
 
 
 def run(options: argparse.Namespace) -> int:
     """Print each log under its path."""
-    name = os.path.basename(options.name).removesuffix(".toml")
+    name = machine_name(options.name)
     _, state = find_folders().of(name)
     found = False
     for log in ("supervisor.log", "qemu.log"):

@@ -4,14 +4,17 @@ import os
 
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
+from qlaunch.machine.load import machine_name
 from qlaunch.run.folder import Record, RunFolder, machine_names
 from qlaunch.values.cpus import CpuSet
 
 
 def folder_of(name: str) -> RunFolder:
-    """Give the runtime folder of a machine; a path to a machine file stands for the machine of that name."""
-    base = os.path.basename(name)
-    return RunFolder(f"{find_folders().runtime}/{base.removesuffix('.toml')}")
+    """Give the runtime folder of a machine; a path to a machine file stands for the machine of that name.
+
+    Raises MachineError for what cannot be a name: it becomes a part of paths that are written to.
+    """
+    return RunFolder(f"{find_folders().runtime}/{machine_name(name)}")
 
 
 def running(name: str) -> tuple[RunFolder, Record]:
@@ -27,12 +30,20 @@ def running(name: str) -> tuple[RunFolder, Record]:
     raise HostError(f"{os.path.basename(folder.path)} is not running", f"running machines: {others}")
 
 
+def record_of(folder: RunFolder) -> Record | None:
+    """Give a machine's record, or None also for one that cannot be read: for verbs that look at all machines."""
+    try:
+        return folder.read()
+    except HostError:
+        return None
+
+
 def all_running() -> list[str]:
     """Name the machines that run, supervised or not."""
     runtime = find_folders().runtime
     names = []
     for name in machine_names(runtime):
-        record = RunFolder(f"{runtime}/{name}").read()
+        record = record_of(RunFolder(f"{runtime}/{name}"))
         if record and record.qemu and record.qemu.is_alive():
             names.append(name)
     return names
@@ -53,7 +64,7 @@ def taken_cpus(runtime: str, *, except_for: str) -> CpuSet:
     """Give the CPUs that the vCPUs of other running machines are pinned to."""
     taken: set[int] = set()
     for name in machine_names(runtime):
-        record = RunFolder(f"{runtime}/{name}").read() if name != except_for else None
+        record = record_of(RunFolder(f"{runtime}/{name}")) if name != except_for else None
         if record and record.qemu and record.qemu.is_alive():
             for cpus in record.duty.pins.vcpus.values():
                 taken |= CpuSet.parse(cpus)

@@ -31,5 +31,4 @@ def _foreground(plan: Plan) -> int:
         ending = run_machine(plan, live.say, show=live.show if live.wants_status else None)
     finally:
         live.end()
-    live.say(ending.sentence)
     return ending.exit_status

@@ -83,7 +83,9 @@ def parse_command(line: str) -> tuple[str, dict[str, Any]]:
             return str(message["execute"]), dict(message.get("arguments") or {})
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"this is not a QMP command in JSON: {error}", '{"execute": "query-status"}') from error
-    command, *words = _WORD.findall(line)
+    command, *words = _WORD.findall(line) or [""]
+    if not command:
+        raise UsageError(f"{line!r} is no QMP command", "query-status, or device_add driver=… id=…")
     arguments: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -116,5 +118,6 @@ async def _lines(commands: Sequence[str]) -> AsyncIterator[str]:
         for command in commands:
             yield command
         return
-    async for line in trio.wrap_file(sys.stdin):
+    # A read that waits for ever is left to its thread: Ctrl-C ends the console, not the reading.
+    while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
         yield line

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import msgspec
@@ -55,7 +56,8 @@ def _supervise(plan: Plan, writing: int) -> NoReturn:
             os.dup2(null, stream)
 
         def tell(word: _Word) -> None:
-            os.write(writing, msgspec.json.encode(word) + b"\n")
+            with suppress(OSError):  # whoever started us has gone; the machine stays
+                os.write(writing, msgspec.json.encode(word) + b"\n")
 
         try:
             ending = run_machine(plan, lambda text: tell(_Word(say=text)), on_up=lambda: tell(_Word(is_up=True)))

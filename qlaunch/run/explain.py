@@ -80,5 +80,5 @@ def explain_death(error: BaseException, status: int | None, log: str) -> BaseExc
         return error
     if status < 0:
         name = signal.Signals(-status).name
-        return QemuError(f"QEMU died of {name} at its start", "its last words are below" if log else "", log)
-    return QemuError(f"QEMU ended with status {status} at its start", "its last words are below" if log else "", log)
+        return QemuError(f"QEMU died of {name} at its start", "", log)
+    return QemuError(f"QEMU ended with status {status} at its start", "", log)

@@ -7,6 +7,7 @@ supervisor that was killed leaves a record without a lock, which the next comman
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -39,7 +40,7 @@ class RunFolder:
 
     def claim(self) -> None:
         """Make the folder and take its lock. Raises HostError when another supervisor holds it, naming that one."""
-        name = os.path.basename(self.path)
+        name, patience = os.path.basename(self.path), time.monotonic() + 1
         while self._lock is None:
             self._make()
             try:
@@ -52,7 +53,11 @@ class RunFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                raise self._already_runs(name) from None
+                # A command that only looks holds the lock for an instant; who runs the machine has noted himself.
+                if self._is_noted() or time.monotonic() > patience:
+                    raise self._already_runs(name) from None
+                time.sleep(0.002)
+                continue
             # The last holder may have removed the file between open and flock: then this lock guards nothing.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.stat(f"{self.path}/lock")):
@@ -77,13 +82,28 @@ class RunFolder:
         return False
 
     def read(self) -> Record | None:
-        """Give the record, or None where there is none that this version can read."""
+        """Give the record, or None where there is none. Raises HostError for one that this version cannot read."""
         try:
             with open(f"{self.path}/record.json", "rb") as file:
                 record = msgspec.json.decode(file.read(), type=Record)
-        except (OSError, msgspec.MsgspecError):
+        except OSError:
             return None
-        return record if record.version == RECORD_VERSION else None
+        except msgspec.MsgspecError as error:
+            raise self._unreadable() from error
+        if record.version != RECORD_VERSION:
+            raise self._unreadable()
+        return record
+
+    def _unreadable(self) -> HostError:
+        message = f"{self.path}/record.json is damaged, or of another version of qlaunch; its QEMU may still run"
+        return HostError(message, "end that QEMU with the qlaunch that started it, or by hand, and remove the folder")
+
+    def _is_noted(self) -> bool:
+        try:
+            record = self.read()
+        except HostError:
+            return True
+        return record is not None and record.supervisor.is_alive()
 
     def write(self, record: Record) -> None:
         """Replace the record whole: a reader sees the old or the new one."""
@@ -99,7 +119,7 @@ class RunFolder:
         """Remove every file but the lock: what a dead supervisor and a dead QEMU left."""
         with suppress(FileNotFoundError):
             for entry in os.scandir(self.path):
-                if entry.name != "lock":
+                if entry.name != "lock" and not entry.is_dir(follow_symlinks=False):
                     os.unlink(entry.path)
 
     def remove(self) -> None:

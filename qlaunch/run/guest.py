@@ -36,7 +36,8 @@ class Guest:
         self.monitor = monitor
         self.running = trio.Event()  # its first instruction was allowed
         self.exited = trio.Event()
-        self.halted = trio.Event()  # the guest will not run again: powered off, or panicked
+        self.halted = trio.Event()  # the guest does not run any more: powered off, or panicked
+        self.revived = trio.Event()  # it runs again after all, which on_poweroff = "pause" allows
         self.being_ended = trio.Lock()
         self.ending: Ending | None = None
         self.agent_open = False
@@ -48,6 +49,13 @@ class Guest:
         """Note how the run ends; the first cause counts, what follows from it does not."""
         if self.ending is None:
             self.ending = Ending(how, sentence)
+
+    def revive(self) -> None:
+        """Note that a guest that had halted runs again."""
+        if self.halted.is_set() and not self.exited.is_set():
+            self.halted, self.ending = trio.Event(), None
+            self.revived.set()
+            self.revived = trio.Event()
 
     async def watch_exit(self) -> None:
         """Wait until QEMU is gone, and reap it if it is this process' child."""

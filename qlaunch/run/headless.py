@@ -39,6 +39,7 @@ class Transcript:
     def __init__(self, stream: BinaryIO | None, path: str | None) -> None:
         self._sinks = [stream] if stream else []
         self._file: BinaryIO | None = None
+        self.lost = ""  # why the file is not whole
         if path:
             try:
                 self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
@@ -60,8 +61,10 @@ class Transcript:
             try:
                 sink.write(data)
                 sink.flush()
-            except OSError:  # a reader that went away, a full disk
+            except OSError as error:  # a reader that went away, a full disk
                 self._sinks.remove(sink)
+                if sink is self._file:
+                    self.lost = error.strerror or "unknown error"
 
 
 def run_headless(
@@ -88,8 +91,8 @@ def run_headless(
         await _drain(stream, transcript)
 
     ending = run_machine(plan, say, companion=watch)
-    if outcome is None and pattern and ending.how == "powered-off":
-        return Outcome(how="not-matched", sentence=f"the guest powered off before {pattern.pattern!r} was seen")
+    if outcome is None and pattern and ending.how in ("powered-off", "stopped"):
+        return Outcome(how="not-matched", sentence=f"{ending.sentence}, before {pattern.pattern!r} was seen")
     return outcome or Outcome(how=ending.how, sentence=ending.sentence)
 
 

@@ -52,6 +52,7 @@ def start(plan: Plan, folder: RunFolder) -> Running:
     """Start QEMU, paused, in a claimed folder. Raises HostError or QemuError with nothing left behind."""
     duty = plan.duty
     made: list[str] = []
+    pid: int | None = None
     try:
         folder.clear()
         _make_state_folder(duty.state)
@@ -69,6 +70,9 @@ def start(plan: Plan, folder: RunFolder) -> Running:
         record = msgspec.structs.replace(record, qemu=process)
         folder.write(record)
     except BaseException:
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)  # ours and not reaped: the number is still its own
+            os.waitpid(pid, 0)
         _remove(made)
         folder.remove()
         raise

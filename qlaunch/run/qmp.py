@@ -30,8 +30,9 @@ class CommandError(MonitorError):
 class Monitor:
     """One QMP session. Commands may be sent by several tasks at once; ``events`` yields what QEMU says of itself."""
 
-    def __init__(self, client: QMPClient, answer_s: float) -> None:
+    def __init__(self, client: QMPClient, loop: trio_asyncio.TrioEventLoop, answer_s: float) -> None:
         self._client = client
+        self._loop = loop  # named, since tasks from outside the loop ask too
         self._answer_s = answer_s
         heard, self.events = trio.open_memory_channel[Event](math.inf)
 
@@ -49,7 +50,9 @@ class Monitor:
         """
         with trio.move_on_after(self._answer_s):
             try:
-                return await trio_asyncio.aio_as_trio(self._client.execute)(command, dict(arguments or {}))
+                return await trio_asyncio.aio_as_trio(self._client.execute, loop=self._loop)(
+                    command, dict(arguments or {})
+                )
             except ExecuteError as error:
                 raise CommandError(f"QEMU refused {command}: {error}") from error
             except _BROKEN as error:
@@ -60,9 +63,9 @@ class Monitor:
 @asynccontextmanager
 async def open_monitor(path: str, *, greeting_s: float, answer_s: float = 10) -> AsyncIterator[Monitor]:
     """Connect to a QMP socket. Raises MonitorError when no greeting comes within ``greeting_s`` seconds."""
-    async with trio_asyncio.open_loop():
+    async with trio_asyncio.open_loop() as loop:
         client = QMPClient("qlaunch")
-        monitor = Monitor(client, answer_s)
+        monitor = Monitor(client, loop, answer_s)
         connected = False
         try:
             with trio.move_on_after(greeting_s):

@@ -14,9 +14,9 @@ from qlaunch.errors import MonitorError
 ANSWER_S = 15.0
 
 
-def ask(path: str, request: dict[str, object]) -> dict[str, Any]:
+def ask(path: str, request: dict[str, object], timeout_s: float = ANSWER_S) -> dict[str, Any]:
     """Send one request and give the first answer. Raises MonitorError when there is none."""
-    for answer in converse(path, request, timeout_s=ANSWER_S):
+    for answer in converse(path, request, timeout_s=timeout_s):
         return answer
     raise MonitorError(f"the supervisor behind {path} closed the connection")
 

@@ -44,7 +44,7 @@ def run_machine(
     folder = RunFolder(plan.duty.runtime)
     folder.claim()
     running = _take_over(folder) or start(plan, folder)
-    voice = Voice(f"{running.record.duty.state}/{SUPERVISOR_LOG}")
+    voice = Voice(f"{running.record.duty.state}/{SUPERVISOR_LOG}", anew=running.is_child)
     voice.add(say)
     if not running.is_child:
         voice.say(f"taking over QEMU {running.process.pid}, whose supervisor is gone")

@@ -54,6 +54,11 @@ async def _end_qemu(guest: Guest, say: Say) -> None:
 async def _ask_guest(guest: Guest, say: Say) -> None:
     """Ask until the guest is down; the caller's deadline ends this."""
     times = guest.duty.shutdown
+    with suppress(MonitorError):
+        status = await guest.monitor.execute("query-status")
+        if isinstance(status, dict) and status.get("status") == "paused":
+            say("the guest is paused; resuming it, so that it can shut down")
+            await guest.monitor.execute("cont")
     if guest.agent_open:
         say("asking the guest agent to shut down")
         if await ask_agent_to_shut_down(guest.duty.socket("agent"), times.agent_s) and await wait_for(

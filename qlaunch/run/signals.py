@@ -15,7 +15,9 @@ class EarlySignals:
 
     def __init__(self) -> None:
         self.noted: list[signal.Signals] = []
-        for number in ENDING:
+        # What is ignored already stays so: nohup means it.
+        self._ending = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in self._ending:
             signal.signal(number, self._note)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -25,7 +27,7 @@ class EarlySignals:
         """Turn the first signal into ``stop(False)`` and each later one into ``stop(True)``, which hurries."""
         import trio  # noqa: PLC0415 - this module is needed before trio's import, which takes 80 ms
 
-        with trio.open_signal_receiver(*ENDING) as numbers:
+        with trio.open_signal_receiver(*self._ending) as numbers:
             hurry = False
             for number in self.noted:
                 _stop(number, stop, say, hurry=hurry)

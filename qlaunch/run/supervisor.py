@@ -43,6 +43,7 @@ class Supervisor:
         self._tasks = tasks
         self._stop_wanted = trio.Event()
         self._polite = trio.CancelScope()
+        self._starting = trio.CancelScope()  # cancelled only while the guest has not run
 
     async def run(self) -> Ending:
         """Carry the machine from its first instruction to its end.
@@ -51,11 +52,21 @@ class Supervisor:
         behind.
         """
         greeting_s = GREETING_S + GREETING_S_PER_GIB * self.duty.memory / (1 << 30)
+        ending: Ending | None = None
         try:
-            async with open_monitor(self.duty.socket(SUPERVISOR), greeting_s=greeting_s) as monitor:
-                ending = await self._supervise(monitor)
+            with self._starting:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._signals.watch, lambda hurry: self.stop(force=hurry), self.say)
+                    await nursery.start(serve_control, self)
+                    async with open_monitor(self.duty.socket(SUPERVISOR), greeting_s=greeting_s) as monitor:
+                        ending = await self._supervise(monitor)
+                    nursery.cancel_scope.cancel()
         except* (MonitorError, HostError) as group:
             raise self._failed(first_cause(group)) from None
+        if ending is None:
+            kill(self.running)
+            self.running.take_back()
+            ending = Ending("stopped", "it was stopped before its guest ran")
         self._leave(ending)
         return ending
 
@@ -64,6 +75,8 @@ class Supervisor:
         seconds = 0 if force else self.duty.shutdown.timeout_s if timeout_s is None else timeout_s
         self._polite.deadline = min(self._polite.deadline, trio.current_time() + seconds)
         self._stop_wanted.set()
+        if self.running.is_child and not (self.guest and self.guest.running.is_set()):
+            self._starting.cancel()
 
     async def _supervise(self, monitor: Monitor) -> Ending:
         running = self.running
@@ -71,8 +84,6 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(guest.watch_exit)
             nursery.start_soon(self._watch_events, guest)
-            nursery.start_soon(self._signals.watch, lambda hurry: self.stop(force=hurry), self.say)
-            await nursery.start(serve_control, self)
             if self._tasks.companion:
                 await nursery.start(self._tasks.companion, self)
             await self._bring_up(guest)
@@ -91,17 +102,33 @@ class Supervisor:
         pin_threads(guest.process.pid, self.duty.pins, vcpus, iothreads)
         if self.duty.scheduler:
             set_scheduler(self.duty.scheduler, vcpus)
-        status = await guest.monitor.execute("query-status")
-        if isinstance(status, dict) and status.get("status") == "shutdown":
-            guest.end("powered-off", "the guest had powered off")
-            guest.halted.set()
-        elif self.running.is_child:
+        if self.running.is_child:
             await guest.monitor.execute("cont")
-        self.running.folder.write(msgspec.structs.replace(self.running.record, running=True))
+        else:
+            await self._catch_up(guest)
         guest.running.set()
-        self.say(f"the guest runs ({self.duty.accel}, {self.duty.vcpus} vCPUs, QEMU {guest.process.pid})")
+        self.running.folder.write(msgspec.structs.replace(self.running.record, running=True))
+        if self.running.is_child:
+            self.say(f"the guest runs ({self.duty.accel}, {self.duty.vcpus} vCPUs, QEMU {guest.process.pid})")
         if self._tasks.on_up:
             self._tasks.on_up()
+
+    async def _catch_up(self, guest: Guest) -> None:
+        """Learn what happened while nobody supervised: events of that time are lost."""
+        status = await guest.monitor.execute("query-status")
+        match status.get("status") if isinstance(status, dict) else None:
+            case "shutdown":
+                guest.end("powered-off", "the guest had powered off")
+                guest.halted.set()
+            case "guest-panicked":
+                await self._panicked(guest)
+            case _:
+                pass
+        chardevs = await guest.monitor.execute("query-chardev")
+        guest.agent_open = any(
+            chardev.get("label") == "agent0-chr" and chardev.get("frontend-open")
+            for chardev in (chardevs if isinstance(chardevs, list) else [])
+        )
 
     async def _watch_events(self, guest: Guest) -> None:
         async for event in guest.monitor.events:
@@ -123,6 +150,8 @@ class Supervisor:
                 guest.halted.set()
             case "SHUTDOWN" if data.get("reason") == "host-ui":
                 self.stop()
+            case "RESUME":
+                guest.revive()
             case "RESET" if data.get("guest"):
                 guest.resets += 1
             case "GUEST_PANICKED":
@@ -149,25 +178,27 @@ class Supervisor:
         await bring_down(guest, self._polite, self.say)
 
     async def _end_when_halted(self, guest: Guest) -> None:
-        await guest.halted.wait()
-        if self.duty.on_poweroff == "stop" or self._stop_wanted.is_set():
-            await end_qemu(guest, self.say)
-        else:
+        while True:
+            await guest.halted.wait()
+            panicked = guest.ending is not None and guest.ending.how == "panicked"
+            if panicked or self.duty.on_poweroff == "stop" or self._stop_wanted.is_set():
+                await end_qemu(guest, self.say)
+                return
             self.say("QEMU stays as it is, since on_poweroff says pause")
+            await guest.revived.wait()
 
     def _leave(self, ending: Ending) -> None:
         """The run is over: nothing of it stays in the runtime folder, and those who asked for the end hear of it."""
-        self.running.folder.remove()
-        if self.duty.ephemeral:
+        self.say(ending.sentence)
+        if self.duty.ephemeral and ending.exit_status == 0:
             self.running.forget_state()
-        self.farewells.send(
-            {"ended": {"how": ending.how, "sentence": ending.sentence, "exit_status": ending.exit_status}}
-        )
+        self.running.folder.remove()
+        self.farewells.send({"ended": {"how": ending.how, "exit_status": ending.exit_status}})
 
     def _failed(self, error: BaseException) -> BaseException:
         """The machine did not come up, or its monitor failed while it ran."""
-        running = self.guest is not None and self.guest.running.is_set()
-        if running and self.running.process.is_alive():
+        runs = not self.running.is_child or (self.guest is not None and self.guest.running.is_set())
+        if runs and self.running.process.is_alive():
             # A running guest outlives its supervisor's troubles: another `up` takes it over.
             return error
         status = kill(self.running)

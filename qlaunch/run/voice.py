@@ -3,8 +3,10 @@
 To its log, to whoever started it, and to whoever asked for the end.
 """
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 Say = Callable[[str], None]
 
@@ -15,9 +17,13 @@ class Voice:
     Listeners come and go. A listener that fails is dropped: speaking never stops the supervisor.
     """
 
-    def __init__(self, log_path: str) -> None:
+    def __init__(self, log_path: str, *, anew: bool = False) -> None:
+        """``anew`` begins the log again: it is that of one run."""
         self._listeners: list[Say] = []
         self._log_path = log_path
+        if anew:
+            with suppress(OSError):
+                os.unlink(log_path)
 
     def say(self, text: str) -> None:
         """Say a sentence to all, and write it to the log with the time."""
