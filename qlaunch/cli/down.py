@@ -7,7 +7,6 @@ from qlaunch.cli.machines import folder_of, running
 from qlaunch.cli.terminal import Live
 from qlaunch.errors import MonitorError, QlaunchError
 from qlaunch.run.request import converse
-from qlaunch.run.session import end_orphan
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +28,8 @@ def _end(name: str, options: argparse.Namespace) -> None:
     folder = folder_of(name)
     live = Live(os.path.basename(folder.path))
     if os.path.isdir(folder.path) and not folder.is_locked():
+        from qlaunch.run.session import end_orphan  # noqa: PLC0415 - all of a start, for the rare case
+
         ending = end_orphan(live.name, folder, live.say, timeout_s=options.timeout, force=options.force)
         if ending is None:
             live.say("it was gone already; what it left behind is removed")

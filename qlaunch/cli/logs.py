@@ -6,7 +6,7 @@ import sys
 from qlaunch.cli.terminal import bold
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
-from qlaunch.machine.load import machine_name
+from qlaunch.machine.search import machine_name
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import os
 
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
-from qlaunch.machine.load import machine_name
+from qlaunch.machine.search import machine_name
 from qlaunch.run.folder import Record, RunFolder, machine_names
 from qlaunch.values.cpus import CpuSet
 

@@ -8,8 +8,6 @@ option it is relative to the current folder. ``~/`` is the home folder of whoeve
 PATH.
 """
 
-import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,13 +19,10 @@ from qlaunch.machine.model import Machine
 from qlaunch.machine.overrides import Override, apply_overrides, parse_overrides
 from qlaunch.machine.read import Source, Table, read_chain
 from qlaunch.machine.rules import RULES
-from qlaunch.machine.search import SUFFIX, find
+from qlaunch.machine.search import find, machine_name
 
 if TYPE_CHECKING:
     from qlaunch.machine.places import Places
-
-# It becomes a folder, a part of socket paths, and QEMU's name of the guest.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -62,16 +57,6 @@ def load(name_or_path: str, overrides: Sequence[str] = (), folders: Sequence[str
     if any(problem.severity == "error" for problem in placed):
         raise MachineError(placed)
     return Loaded(name, path, machine, tuple(placed), sources, changes)
-
-
-def machine_name(path: str) -> str:
-    """Give the machine's name: the file's, without ``.toml``. Raises MachineError when it cannot be one."""
-    name = os.path.basename(path).removesuffix(SUFFIX)
-    if _NAME.fullmatch(name):
-        return name
-    message = f"the file's name gives the machine its name, and {name!r} cannot be one"
-    hint = "a name has at most 64 letters, digits, dots, underscores and hyphens, and begins with a letter or a digit"
-    raise MachineError([Problem(code="name", message=message, where=path, hint=hint)])
 
 
 def _convert(

@@ -6,11 +6,14 @@ Source: the XDG Base Directory Specification 0.8 (XDG_CONFIG_HOME), the Filesyst
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
-from qlaunch.errors import UsageError
+from qlaunch.errors import MachineError, Problem, UsageError
 
 SUFFIX = ".toml"
+# It becomes a folder, a part of socket paths, and QEMU's name of the guest.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 def search_folders(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -18,6 +21,16 @@ def search_folders(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     home = environ.get("HOME") or "/"
     config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     return "machines", f"{config}/qlaunch/machines", "/etc/qlaunch/machines"
+
+
+def machine_name(path: str) -> str:
+    """Give the machine's name: the file's, without ``.toml``. Raises MachineError when it cannot be one."""
+    name = os.path.basename(path).removesuffix(SUFFIX)
+    if _NAME.fullmatch(name):
+        return name
+    message = f"the file's name gives the machine its name, and {name!r} cannot be one"
+    hint = "a name has at most 64 letters, digits, dots, underscores and hyphens, and begins with a letter or a digit"
+    raise MachineError([Problem(code="name", message=message, where=path, hint=hint)])
 
 
 def find(name: str, folders: Sequence[str] | None = None) -> str:
