@@ -189,7 +189,8 @@ class Supervisor:
 
     def _leave(self, ending: Ending) -> None:
         """The run is over: nothing of it stays in the runtime folder, and those who asked for the end hear of it."""
-        self.say(ending.sentence)
+        if self.voice.last != ending.sentence:  # the event that ended it may have said so
+            self.say(ending.sentence)
         if self.duty.ephemeral and ending.exit_status == 0:
             self.running.forget_state()
         self.running.folder.remove()

@@ -21,12 +21,14 @@ class Voice:
         """``anew`` begins the log again: it is that of one run."""
         self._listeners: list[Say] = []
         self._log_path = log_path
+        self.last = ""  # what was said last
         if anew:
             with suppress(OSError):
                 os.unlink(log_path)
 
     def say(self, text: str) -> None:
         """Say a sentence to all, and write it to the log with the time."""
+        self.last = text
         self._write(text)
         for listener in list(self._listeners):
             try:
