@@ -31,6 +31,12 @@ package_of() {
     fedora:python3) echo python3 ;;
     arch:python3) echo python ;;
     debian:python-venv) echo python3-venv ;;
+    *:mke2fs) echo e2fsprogs ;;
+    *:qemu-ga) echo qemu-guest-agent ;;
+    debian:lstopo) echo hwloc-nox ;;
+    fedora:lstopo | arch:lstopo) echo hwloc ;;
+    arch:dbus-daemon) echo dbus ;;
+    *:unshare) echo util-linux ;;
     debian:lld-link | fedora:lld-link | arch:lld-link) echo lld ;;
     *) echo "$2" ;;
   esac

@@ -6,9 +6,11 @@ Owns: the order of the options. Must not: know what is on the host.
 from collections.abc import Iterator
 
 from qlaunch.devices.arg import Arg, Value
-from qlaunch.devices.controllers import controllers, root_ports
+from qlaunch.devices.bridges import Bus, with_multifunction
+from qlaunch.devices.controllers import controllers
+from qlaunch.devices.iommu import iommus
 from qlaunch.devices.monitor import monitors
-from qlaunch.devices.ports import Port
+from qlaunch.devices.ports import Behind, Port
 from qlaunch.devices.site import Site
 from qlaunch.machine.model import Machine
 
@@ -33,15 +35,33 @@ def build_args(machine: Machine, site: Site) -> list[Arg]:
             early = key in _BEFORE_BUS and arg.flag != "device"
             (board if early else devices).append(arg)
     devices = [*controllers(site), *devices]
-    bus = root_ports(_ports(devices)) if site.board == "q35" else ()
-    return [*_merge([*board, *monitors(site)]), *bus, *devices]
+    options = machine.machine
+    bus = Bus(
+        board=site.board,
+        root_ports=tuple(options.root_ports),
+        controllers=tuple(machine.controller),
+        spare_ports=options.spare_ports,
+    )
+    on_bus = with_multifunction([*bus.bridges(_places(devices)), *devices])
+    return [*_merge([*board, *monitors(site)]), *iommus(site), *_overridden(on_bus, machine)]
 
 
-def _ports(args: list[Arg]) -> Iterator[Port]:
+def _places(args: list[Arg]) -> Iterator[Port | Behind]:
     for arg in args:
-        port: Value = arg.get("bus")
-        if isinstance(port, Port):
-            yield port
+        place: Value = arg.get("bus")
+        if isinstance(place, Port | Behind):
+            yield place
+
+
+def _overridden(args: list[Arg], machine: Machine) -> Iterator[Arg]:
+    """Lay the properties of ``qemu.properties`` over those of the devices that they name."""
+    properties = machine.qemu.properties
+    for arg in args:
+        wanted = properties.get(str(arg.get("id"))) if arg.flag == "device" and properties else None
+        if wanted and isinstance(arg.body, dict):
+            yield Arg(arg.flag, {**arg.body, **wanted}, arg.head, arg.json)
+        else:
+            yield arg
 
 
 def _merge(args: list[Arg]) -> Iterator[Arg]:

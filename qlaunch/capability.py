@@ -53,6 +53,7 @@ _SINCE = {
     "iommufd": "9.0",
     "pipewire": "8.1",
 }
+_UNASKED = ("driver", "id", "bus", "iommufd")  # the last one is told of by its object
 # Devices that distributions put into packages of their own; the package differs, its name holds one of these words.
 _PACKAGED = {"qxl-vga": "spice", "usb-host": "usb", "virtio-vga": "gui"}
 
@@ -63,15 +64,15 @@ def lacks(args: list[Arg], qemu: QemuFacts | None) -> Iterator[Problem]:
         return
     version = ".".join(map(str, qemu.version))
     for arg in args:
+        if arg.flag == "object" and arg.get("qom-type") == "iommufd" and "iommufd" not in qemu.objects:
+            yield _lack("iommufd, by which host.iommu_backend hands devices over", "iommufd", version)
         driver = arg.get("driver")
         if arg.flag == "device" and isinstance(driver, str) and driver in DRIVERS:
             if not qemu.has_device(driver):
                 yield _lack(f"device {driver}", driver, version)
                 continue
             assert isinstance(arg.body, dict)  # noqa: S101 - it has a driver
-            present = (
-                key for key, value in arg.body.items() if value is not None and key not in ("driver", "id", "bus")
-            )
+            present = (key for key, value in arg.body.items() if value is not None and key not in _UNASKED)
             for key in present:
                 if not qemu.has_property(driver, key):
                     yield _lack(f"property {key} of {driver}", key, version)

@@ -7,6 +7,7 @@
      |  + RestoreError                  4   something on the host is not as it was
      + QemuError                        5   QEMU failed
      + MonitorError                     6   the monitor (QMP) failed
+     |  + CommandError                  6   QEMU refused a command
      + DeadlineError                  124   a deadline passed
 
 A message is one sentence that says what is wrong, with the value and the place. A hint is one sentence that says
@@ -79,6 +80,10 @@ class RestoreError(HostError):
 
     exit_status = 4
 
+    def after(self, error: BaseException) -> "RestoreError":
+        """Give the same failure with what came before it: why the machine was being undone at all."""
+        return RestoreError(f"{error}; {self.message}", self.hint) if isinstance(error, QlaunchError) else self
+
 
 class QemuError(QlaunchError):
     """QEMU failed; ``stderr`` is all that it printed."""
@@ -94,6 +99,10 @@ class MonitorError(QlaunchError):
     """The monitor (QMP) did not answer, or answered with an error."""
 
     exit_status = 6
+
+
+class CommandError(MonitorError):
+    """QEMU understood a command and refused it; the message is QEMU's own."""
 
 
 class DeadlineError(QlaunchError):

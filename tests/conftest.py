@@ -1,5 +1,6 @@
 """What every test may use: expected texts in files, re-made with ``--update-golden``."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ pytest_plugins = ["tests.live"]
 # A busy machine is no failure: speed is measured by contrib/bench.
 settings.register_profile("qlaunch", deadline=None)
 settings.load_profile("qlaunch")
+
+# A shell starts its background jobs deaf to Ctrl-C, and so would be every qlaunch that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 

@@ -14,6 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+# Whoever runs the tests under nohup has it ignored, which programs inherit; a test of it would wait for ever.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 QEMU = os.environ.get("QLAUNCH_TEST_QEMU", "qemu-system-x86_64")
 # Plain emulation on a busy machine is slow; a test that meets this bound has failed, and none waits for it otherwise.
 PATIENCE_S = 120
@@ -72,11 +75,12 @@ class Desk:
         return path
 
     def qlaunch(
-        self, *words: str, expect: int | None = 0, typed: str | None = None
+        self, *words: str, expect: int | None = 0, typed: str | None = None, first: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a verb to its end, and check its exit status."""
+        """Run a verb to its end, and check its exit status; ``first`` is Python that runs in its process before it."""
+        program = ["-c", f"import os, sys\n{first}\nfrom qlaunch.cli import main\nsys.exit(main())"]
         done = subprocess.run(
-            [sys.executable, "-m", "qlaunch", *words],
+            [sys.executable, *(program if first else ["-m", "qlaunch"]), *words],
             cwd=self.folder,
             env=self.environment,
             input=typed,

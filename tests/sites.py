@@ -43,5 +43,6 @@ def found(
         firmware=firmware if made.firmware.type == "uefi" else None,
         smbios={0: {"vendor": "Example Inc."}, 1: {"manufacturer": "Example, Inc.", "product": "Board"}},
         slot_functions={pci.host.slot: (0, 1, 2, 3) for pci in made.pci},
+        iommufd=made.host.iommu_backend == "iommufd",
         online=CpuSet(range(16)),
     )

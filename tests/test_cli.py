@@ -79,17 +79,6 @@ def test_all_problems_of_a_file_are_told_with_their_lines(desk: Desk) -> None:
 
 
 @pytest.mark.qemu
-def test_what_cannot_be_done_yet_is_told_by_up_and_shown_by_argv(desk: Desk) -> None:
-    desk.machine("m", DEAF + '[host]\ngovernor = "performance"\n[[evdev]]\npath = "/dev/input/event0"\n')
-    refused = desk.qlaunch("up", "m", expect=2)
-    assert "host.governor: this qlaunch cannot set the CPU governor yet" in refused.stderr
-    assert "evdev" in refused.stderr
-    shown = desk.qlaunch("argv", "m")
-    assert "cannot set the CPU governor yet" in shown.stderr
-    assert "-nodefaults" in shown.stdout
-
-
-@pytest.mark.qemu
 def test_argv_is_a_list_in_json_and_a_runnable_command_in_text(desk: Desk) -> None:
     desk.machine("deaf", DEAF)
     words = msgspec.json.decode(desk.qlaunch("argv", "deaf", "--json").stdout, type=list[str])

@@ -7,12 +7,11 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.live import DEAF, DEMO, PATIENCE_S, Desk
+from tests.live import DEAF, DEMO, Desk
 
 pytestmark = pytest.mark.qemu
 
@@ -148,18 +147,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_supervisor(desk: Desk) -> No
 def test_a_qemu_that_never_opens_its_monitor_is_ended_with_status_6(desk: Desk) -> None:
     desk.machine("m", fake_qemu(desk, "exec sleep 1000"))
     # The real deadline gives memory time to be preallocated; here it is short.
-    hasty = (
-        "import sys, qlaunch.run.supervisor as s; s.GREETING_S = 0.5; from qlaunch.cli import main; sys.exit(main())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", hasty, "up", "m"],
-        cwd=desk.folder,
-        env=desk.environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == 6, done.stderr
+    hasty = "import qlaunch.run.supervisor\nqlaunch.run.supervisor.GREETING_S = 0.5"
+    done = desk.qlaunch("up", "m", first=hasty, expect=6)
     assert "QEMU did not open its monitor" in done.stderr
     desk.assert_clean()

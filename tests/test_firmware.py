@@ -8,6 +8,7 @@ import pytest
 
 from qlaunch.errors import HostError
 from qlaunch.host.firmware import FirmwarePair, find_firmware
+from qlaunch.host.tree import Tree as HostTree
 
 SYSTEM, ADMIN, USER = "usr/share/qemu/firmware", "etc/qemu/firmware", "home/u/.config/qemu/firmware"
 HOME = {"HOME": "/home/u"}
@@ -49,7 +50,7 @@ class Tree:
         (self.root / place / f"{name}.json").write_bytes(content)
 
     def find(self, machine: str = Q35, *, secure_boot: bool = False) -> FirmwarePair:
-        return find_firmware(machine, secure_boot=secure_boot, root=str(self.root), environ=HOME)
+        return find_firmware(machine, secure_boot=secure_boot, tree=HostTree(str(self.root)), environ=HOME)
 
     def code(self, machine: str = Q35, *, secure_boot: bool = False) -> str:
         return Path(self.find(machine, secure_boot=secure_boot).code).name.removesuffix("-code.fd")
@@ -67,7 +68,7 @@ def test_a_pair_comes_from_one_descriptor_with_its_formats(tree: Tree) -> None:
         code="/fw/q.qcow2",
         vars_template="/fw/40-q-vars.fd",
         code_format="qcow2",
-        descriptor=str(tree.root / SYSTEM / "40-q.json"),
+        descriptor=f"/{SYSTEM}/40-q.json",
     )
 
 
@@ -100,7 +101,9 @@ def test_an_empty_file_or_a_link_to_dev_null_hides(tree: Tree) -> None:
 def test_xdg_config_home_is_where_the_users_are(tree: Tree) -> None:
     tree.describe("elsewhere/qemu/firmware", "50-x")
     environ = {"HOME": "/home/u", "XDG_CONFIG_HOME": "/elsewhere"}
-    assert find_firmware(Q35, secure_boot=False, root=str(tree.root), environ=environ).code == "/fw/50-x-code.fd"
+    assert (
+        find_firmware(Q35, secure_boot=False, tree=HostTree(str(tree.root)), environ=environ).code == "/fw/50-x-code.fd"
+    )
 
 
 def test_the_versioned_type_is_matched(tree: Tree) -> None:
@@ -173,7 +176,7 @@ def test_damaged_descriptors_are_passed_over_and_named_when_nothing_fits(tree: T
     with pytest.raises(HostError) as caught:
         tree.find()
     for name in ("10-cut", "11-bytes", "12-folder", "13-dangling"):
-        assert f"{tree.root}/{SYSTEM}/{name}.json" in caught.value.message
+        assert f"/{SYSTEM}/{name}.json" in caught.value.message
     tree.describe(SYSTEM, "20-plain")
     assert tree.code() == "20-plain"
 

@@ -108,6 +108,15 @@ def test_the_json_of_a_cpu_has_the_documented_keys() -> None:
     assert {"cpu", "core", "socket", "die", "node", "l3", "siblings", "online", "max_khz", "class"} <= set(keys)
 
 
+def test_what_a_node_has_cached_of_files_is_available() -> None:
+    lines = ("MemFree: 1024 kB", "Active(file): 512 kB", "Inactive(file): 256 kB", "SReclaimable: 64 kB", "Shmem: 9 kB")
+    files = {"/sys/devices/system/node/online": "0", "/sys/devices/system/node/node0/cpulist": "0-3"}
+    files["/sys/devices/system/node/node0/meminfo"] = "\n".join(f"Node 0 {line}" for line in lines)
+    node = read_memory(Tree.holding(files, {})).nodes[0]
+    assert (node.memory_free, node.memory_available) == (1024 << 10, 1856 << 10)
+    assert read_memory(Tree.holding({"/sys/devices/system/node/online": "0"}, {})).nodes[0].memory_available is None
+
+
 def test_nodes_have_their_memory_and_pools() -> None:
     facts = read_memory(load("server-two-nodes").tree())
     assert [(node.node, str(node.cpus), node.distances) for node in facts.nodes] == [

@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from qlaunch.run.process import ProcessId
-from tests.live import DEAF, DEMO, Desk
+from tests.live import DEAF, DEMO, PATIENCE_S, Desk
 
 pytestmark = pytest.mark.qemu
 
@@ -184,6 +185,71 @@ def test_a_qemu_that_is_killed_is_told_with_status_5(desk: Desk) -> None:
     desk.assert_clean()
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+@pytest.mark.parametrize("how", ["quit", "SIGTERM"])
+def test_a_qemu_that_is_told_to_quit_by_somebody_else_has_not_died(desk: Desk, how: str, *, adopted: bool) -> None:
+    desk.machine("deaf", DEAF)
+    desk.qlaunch("up", "deaf", "--detach")
+    if adopted:
+        os.kill(desk.record("deaf")["supervisor"]["pid"], signal.SIGKILL)
+        desk.qlaunch("up", "deaf", "--detach")
+    supervisor = desk.record("deaf")["supervisor"]
+    if how == "quit":
+        desk.qlaunch("console", "deaf", "-c", "quit", expect=None)
+    else:
+        os.kill(desk.record("deaf")["qemu"]["pid"], signal.SIGTERM)
+    assert ProcessId(supervisor["pid"], supervisor["start"]).ends_within(PATIENCE_S)
+    said = desk.qlaunch("logs", "deaf").stdout
+    assert "QEMU was told to quit from outside" in said
+    assert "died unexpectedly" not in said
+    desk.assert_clean()
+
+
+def test_a_mistake_of_a_detached_supervisor_is_in_its_log(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    mistaken = """
+import qlaunch.run.launch as launch
+def fail(*_words):
+    raise ZeroDivisionError("in the wrong place")
+launch.spawn_qemu = fail
+"""
+    failed = desk.qlaunch("up", "deaf", "--detach", first=mistaken, expect=None)
+    assert "see: qlaunch logs deaf" in failed.stderr
+    assert "ZeroDivisionError: in the wrong place" in (desk.state / "deaf" / "supervisor.log").read_text()
+    desk.assert_clean()
+
+
+def test_down_during_a_start_that_fails_hears_what_is_left(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    failing = """
+import sys, trio
+from qlaunch.errors import HostError, RestoreError
+from qlaunch.run import launch, supervisor
+give_back = launch.Running.give_back
+def give_back_less(self):
+    give_back(self)
+    raise RestoreError("a driver did not come back")
+launch.Running.give_back = give_back_less
+async def fail_once_stopped(self, _guest):
+    open("at it", "w").close()
+    with trio.CancelScope(shield=True):
+        await self._stop_wanted.wait()
+    raise HostError("the CPUs are gone")
+supervisor.Supervisor._bring_up = fail_once_stopped
+from qlaunch.cli import main
+sys.exit(main())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", failing, "up", "deaf"], cwd=desk.folder, env=desk.environment, stderr=subprocess.DEVNULL
+    ) as up:
+        while not (desk.folder / "at it").exists():
+            assert up.poll() is None
+            time.sleep(0.05)
+        assert "a driver did not come back" in desk.qlaunch("down", "deaf", expect=4).stderr
+    assert up.returncode == 4
+    desk.assert_clean()
+
+
 def test_a_qemu_that_does_not_answer_is_killed_in_the_end(desk: Desk) -> None:
     desk.machine("deaf", DEAF + "quit_s = 0.3\nterm_s = 0.3\n")
     up = desk.up("deaf")
@@ -234,8 +300,12 @@ def test_a_console_beside_another_one_does_not_hang(desk: Desk) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.connect(str(desk.runtime / "deaf" / "qmp-user.sock"))
         other.recv(10)
-        refused = desk.qlaunch("console", "deaf", "-c", "query-status", expect=6)
-    assert "another console may be open" in refused.stderr
+        shared = desk.qlaunch("console", "deaf", "-c", "query-status", "-c", "system_wakeup", "-k", expect=None)
+        asked = desk.qlaunch("console", "deaf", "-c", "query-status")
+    assert "sharing the supervisor's session" in shared.stderr
+    assert asked.stderr == ""  # the supervisor answers a question itself
+    assert '"status": "running"' in shared.stdout
+    assert asked.stdout in shared.stdout
     desk.qlaunch("down", "--force", "deaf")
 
 
@@ -291,10 +361,66 @@ def test_a_qemu_that_its_killed_supervisor_had_not_noted_yet_is_ended(desk: Desk
     os.kill(record["supervisor"]["pid"], signal.SIGKILL)
     unborn = {**record, "qemu": None, "running": False}
     (desk.runtime / "deaf" / "record.json").write_bytes(msgspec.json.encode(unborn))
+    editor = subprocess.Popen(["tail", "-f", "/dev/null", f"path={desk.runtime}/deaf/qmp-user.sock,"], stderr=-3)
     desk.qlaunch(verb, "deaf", *(["--detach"] if verb == "up" else []))
+    assert editor.poll() is None  # it only speaks of that socket
+    editor.kill()
+    editor.wait()
     assert not ProcessId(record["qemu"]["pid"], record["qemu"]["start"]).is_alive()
     if verb == "up":
         desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_guest_whose_supervisor_was_killed_as_it_let_it_go_is_kept(desk: Desk, moment: str, verb: str) -> None:
+    desk.machine("deaf", DEAF)
+    killed = """
+import os, sys
+from qlaunch.run.qmp import Monitor
+execute = Monitor.execute
+async def die(self, command, *words, **more):
+    answer = None if command == "cont" and moment == "before" else await execute(self, command, *words, **more)
+    if command == "cont":
+        os.kill(os.getpid(), 9)
+    return answer
+Monitor.execute = die
+from qlaunch.cli import main
+moment = sys.argv.pop(1)
+sys.exit(main())
+"""
+    started = subprocess.run(
+        [sys.executable, "-c", killed, moment, "up", "deaf"],
+        cwd=desk.folder,
+        env=desk.environment,
+        timeout=100,
+        check=False,
+    )
+    assert started.returncode == -signal.SIGKILL
+    qemu = desk.record("deaf")["qemu"]
+    assert f"QEMU {qemu['pid']}" in desk.qlaunch(verb, "deaf", *(["--detach"] if verb == "up" else [])).stderr
+    if verb == "up":
+        assert desk.record("deaf")["qemu"] == qemu
+        assert desk.qlaunch("status", "deaf").stdout.startswith("deaf: running")
+        desk.qlaunch("down", "--force", "deaf")
+    desk.assert_clean()
+
+
+def test_a_record_that_cannot_be_written_ends_the_start_before_the_guest_runs(desk: Desk) -> None:
+    desk.machine("deaf", DEAF)
+    full = """
+import os, sys
+from qlaunch.run import folder
+write = folder.RunFolder.write
+def refuse(self, record):
+    if record.running:
+        raise folder._cannot_write(self.path, OSError(28, ""))
+    write(self, record)
+folder.RunFolder.write = refuse
+"""
+    failed = desk.qlaunch("up", "deaf", first=full, expect=3)
+    assert "no space left on device" in failed.stderr
     desk.assert_clean()
 
 
@@ -369,21 +495,11 @@ def test_a_take_over_that_fails_leaves_the_guest_alone(desk: Desk) -> None:
     desk.qlaunch("up", "deaf", "--detach")
     record = desk.record("deaf")
     os.kill(record["supervisor"]["pid"], signal.SIGKILL)
-    hasty = (
-        "import sys, qlaunch.run.supervisor as s; s.GREETING_S = 0.5; from qlaunch.cli import main; sys.exit(main())"
-    )
+    hasty = "import qlaunch.run.supervisor\nqlaunch.run.supervisor.GREETING_S = 0.5"
     with socket.socket(socket.AF_UNIX) as other:
         other.connect(str(desk.runtime / "deaf" / "qmp.sock"))
         other.recv(10)
-        failed = subprocess.run(
-            [sys.executable, "-c", hasty, "up", "deaf"],
-            cwd=desk.folder,
-            env=desk.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert failed.returncode == 6
+        desk.qlaunch("up", "deaf", first=hasty, expect=6)
     assert ProcessId(record["qemu"]["pid"], record["qemu"]["start"]).is_alive()
     desk.qlaunch("down", "deaf")
     desk.assert_clean()
@@ -412,29 +528,18 @@ def test_a_guest_that_was_powered_off_and_runs_again_is_asked_again(desk: Desk) 
 def test_a_start_that_is_interrupted_ends_at_once_with_nothing_left(desk: Desk) -> None:
     desk.machine("m", DEAF.replace("[shutdown]\ntimeout_s = 1", "[shutdown]\ntimeout_s = 600"))
     slow = """
-import os, signal, sys
+import signal
 import qlaunch.run.launch as launch
-spawn = launch._spawn
+spawn = launch.spawn_qemu
 def spawn_and_interrupt(*words):
     pid = spawn(*words)
     os.kill(os.getpid(), signal.SIGINT)
     return pid
-launch._spawn = spawn_and_interrupt
-from qlaunch.cli import main
-sys.exit(main())
+launch.spawn_qemu = spawn_and_interrupt
 """
-    done = subprocess.run(
-        [sys.executable, "-c", slow, "up", "m"],
-        cwd=desk.folder,
-        env=desk.environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = desk.qlaunch("up", "m", first=slow)
     assert "it was stopped before its guest ran" in done.stderr
     assert "the guest runs" not in done.stderr
-    assert done.returncode == 0
     desk.assert_clean()
 
 

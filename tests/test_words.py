@@ -62,6 +62,14 @@ def test_an_event_is_said_in_words(name: str, data: dict[str, Any], words: str |
         ),
         ("Could not open '/images/b.raw': Permission denied", "/images/b.raw may not be opened"),
         ("vfio 0000:0b:00.0: no such host device: No such file", "there is no PCI device 0000:0b:00.0"),
+        (
+            "vfio 0000:0b:00.0: couldn't open directory /sys/bus/pci/devices/0000:0b:00.0/vfio-dev: No such file",
+            "the PCI device 0000:0b:00.0 is not there, or vfio-pci does not have it",
+        ),
+        (
+            'vfio 0000:0b:00.0: failed to load "/sys/bus/pci/devices/0000:0b:00.0/vfio-dev/vfio0/dev"',
+            "this kernel gives the PCI device 0000:0b:00.0 no node of its own",
+        ),
         ("Perhaps you want to install qemu-system-modules-spice package?", "this QEMU lacks a module"),
         ("CPU model 'host' requires KVM or HVF", "the CPU model host needs KVM"),
         ("unable to find CPU model 'nix'", "QEMU ended with status 1"),

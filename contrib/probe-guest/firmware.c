@@ -1,5 +1,5 @@
-/* What firmware and board tell: memory, secure boot, SMBIOS, ACPI tables, the clock, PCI functions.
- * Source: UEFI Specification 2.10, 7.2 and 3.3; SMBIOS 3.6, 5.2 and 7.2; ACPI 6.5, 5.2; PCI Local Bus 3.0, 3.2.2.3. */
+/* What firmware and board tell: memory, secure boot, SMBIOS, ACPI tables, and the clock.
+ * Source: UEFI Specification 2.10, 7.2 and 3.3; SMBIOS 3.6, 5.2 and 7.2; ACPI 6.5, 5.2. */
 #include "machine.h"
 
 static const guid ACPI_20 = {0x8868e871, 0xe4f1, 0x11d3, {0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81}};
@@ -64,27 +64,37 @@ static void smbios_string(const char *name, const u8 *structure, u8 index)
     letters(s, count), line();
 }
 
+/* Type 1, the system. */
+static void report_system(const u8 *s)
+{
+    smbios_string("system-manufacturer", s, s[4]);
+    smbios_string("system-product", s, s[5]);
+    smbios_string("system-version", s, s[6]);
+    smbios_string("system-serial", s, s[7]);
+    key("system-uuid"); /* the first three fields are little-endian */
+    hex(load32(s + 8), 8), letter('-'), hex(s[12] | s[13] << 8, 4), letter('-'), hex(s[14] | s[15] << 8, 4);
+    letter('-'), hex(s[16] << 8 | s[17], 4), letter('-');
+    for (int i = 18; i < 24; i++)
+        hex(s[i], 2);
+    line();
+    if (s[1] < 27)
+        return;
+    smbios_string("system-sku", s, s[25]);
+    smbios_string("system-family", s, s[26]);
+}
+
 static void report_smbios(void)
 {
-    u8 *entry = table(&SMBIOS_3), *s = 0;
+    u8 *entry = table(&SMBIOS_3), *s = 0, *end = 0;
     if (entry)
-        s = (u8 *)load64(entry + 16);
+        s = (u8 *)load64(entry + 16), end = s + load32(entry + 12);
     else if ((entry = table(&SMBIOS)))
-        s = (u8 *)(u64)load32(entry + 24);
-    while (s && s[0] != 127) {
-        if (s[0] == 1) {
-            smbios_string("system-manufacturer", s, s[4]);
-            smbios_string("system-product", s, s[5]);
-            smbios_string("system-serial", s, s[7]);
-            key("system-uuid"); /* the first three fields are little-endian */
-            hex(load32(s + 8), 8), letter('-'), hex(s[12] | s[13] << 8, 4), letter('-'), hex(s[14] | s[15] << 8, 4);
-            letter('-'), hex(s[16] << 8 | s[17], 4), letter('-');
-            for (int i = 18; i < 24; i++)
-                hex(s[i], 2);
-            line();
-        }
+        s = (u8 *)(u64)load32(entry + 24), end = s + (entry[22] | entry[23] << 8);
+    while (s + 4 <= end && s[0] != 127 && s[1] >= 4) {
+        if (s[0] == 1 && s[1] >= 24)
+            report_system(s);
         u8 *next = s + s[1];
-        while (next[0] || next[1])
+        while (next + 1 < end && (next[0] || next[1]))
             next++;
         s = next + 2;
     }
@@ -124,49 +134,7 @@ void report_firmware(void)
         letter(' '), letters(found, 4);
     line();
     if (!efi->runtime->get_time(&now, 0)) {
-        key("clock"), number(now.year), letter('-'), hex(now.month / 10 * 16 + now.month % 10, 2), letter('-');
-        hex(now.day / 10 * 16 + now.day % 10, 2), letter(' '), hex(now.hour / 10 * 16 + now.hour % 10, 2), letter(':');
-        hex(now.minute / 10 * 16 + now.minute % 10, 2), line();
+        key("clock"), number(now.year), letter('-'), two(now.month), letter('-'), two(now.day), letter(' ');
+        two(now.hour), letter(':'), two(now.minute), letter(':'), two(now.second), line();
     }
 }
-
-static u32 config(u32 bus, u32 slot, u32 function, u32 offset)
-{
-    out32(0xcf8, 0x80000000u | bus << 16 | slot << 11 | function << 8 | offset);
-    return in32(0xcfc);
-}
-
-static void report_function(u32 bus, u32 slot, u32 function, u32 id)
-{
-    u32 class = config(bus, slot, function, 8) >> 8, kind = config(bus, slot, function, 12) >> 16 & 0x7f;
-    u32 subsystem = config(bus, slot, function, 0x2c);
-    text("pci: "), hex(bus, 2), letter(':'), hex(slot, 2), letter('.'), number(function);
-    text(" class "), hex(class, 6), text(" id "), hex(id & 0xffff, 4), letter(':'), hex(id >> 16, 4);
-    if (kind == 1) {
-        text(" bridge-to "), hex(config(bus, slot, function, 0x18) >> 8 & 0xff, 2);
-    } else {
-        text(" subsystem "), hex(subsystem & 0xffff, 4), letter(':'), hex(subsystem >> 16, 4);
-    }
-    line();
-}
-
-static void report_bus(u32 bus)
-{
-    for (u32 slot = 0; slot < 32; slot++)
-        for (u32 function = 0; function < 8; function++) {
-            u32 id = config(bus, slot, function, 0);
-            if ((id & 0xffff) == 0xffff) {
-                if (!function)
-                    break;
-                continue;
-            }
-            report_function(bus, slot, function, id);
-            u32 kind = config(bus, slot, function, 12) >> 16 & 0xff, behind = config(bus, slot, function, 0x18) >> 8 & 0xff;
-            if ((kind & 0x7f) == 1 && behind > bus)
-                report_bus(behind);
-            if (!function && !(kind & 0x80))
-                break;
-        }
-}
-
-void report_pci(void) { report_bus(0); }

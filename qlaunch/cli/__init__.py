@@ -5,17 +5,42 @@ Every verb is imported only when it is asked for, so that `--help` and quick ver
 
 import os
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 
-from qlaunch.errors import MachineError, QemuError, QlaunchError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qlaunch.errors import QlaunchError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: "Sequence[str] | None" = None) -> int:
     """Run one command line and give its exit status."""
-    from qlaunch.cli.parser import parse  # noqa: PLC0415 - argparse, not needed by importers of this package
-
     _open_closed_streams()
+    try:
+        status = _ask_a_question(sys.argv[1:] if arguments is None else arguments)
+        return _run_verb(arguments) if status is None else status
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`qlaunch argv x | head`): not an error, but Python would print one at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _ask_a_question(words: "Sequence[str]") -> int | None:
+    """Take the short way, which imports next to nothing, where there is one."""
+    if words[:1] != ["console"]:
+        return None
+    from qlaunch.cli.question import ask  # noqa: PLC0415
+
+    return ask(words)
+
+
+def _run_verb(arguments: "Sequence[str] | None") -> int:
+    from importlib import import_module  # noqa: PLC0415 - what follows here takes most of the time of a quick verb
+
+    from qlaunch.cli.parser import parse  # noqa: PLC0415
+    from qlaunch.errors import QlaunchError  # noqa: PLC0415
 
     try:
         options = parse(arguments)
@@ -25,12 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except QlaunchError as error:
         _tell(error)
         return error.exit_status
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`qlaunch argv x | head`): not an error, but Python would print one at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
     return status
 
 
@@ -45,9 +64,10 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode))
 
 
-def _tell(error: QlaunchError) -> None:
+def _tell(error: "QlaunchError") -> None:
     """Print a failure: what is wrong, what QEMU said about it, what to do next."""
     from qlaunch.cli.terminal import say_error, say_hint, say_problem  # noqa: PLC0415
+    from qlaunch.errors import MachineError, QemuError  # noqa: PLC0415
 
     if isinstance(error, MachineError):
         for problem in error.problems:

@@ -5,12 +5,13 @@ import shlex
 
 import msgspec
 
-from qlaunch.cli.prepare import host_root, plan_for, tell
+from qlaunch.cli.host import host_facts
+from qlaunch.cli.prepare import plan_for, tell
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the argv, one option a line, or as a JSON list."""
-    plan = plan_for(options.name, options.overrides, host_root(options))
+    plan = plan_for(options.name, options.overrides, host_facts(options))
     tell(plan)
     if options.json:
         print(msgspec.json.encode(plan.argv).decode())

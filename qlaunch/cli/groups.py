@@ -1,26 +1,28 @@
 """`qlaunch groups`: IOMMU groups with their PCI devices, and the USB devices behind a controller."""
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from qlaunch.cli.prepare import host_root
+from qlaunch.cli.host import host_facts
 from qlaunch.cli.terminal import bold, say_hint
 from qlaunch.host.facts import HostFacts
 from qlaunch.host.pci import PciDevice
-from qlaunch.host.tree import Tree
+
+_WIDTH = 80
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the groups, or the documented JSON shape; where there are none, why."""
-    host = HostFacts(Tree(host_root(options)))
+    host = host_facts(options)
     if options.json:
         print(msgspec.json.encode(as_json(host)).decode())
         return 0
     if not host.iommu.groups:
-        print(f"no IOMMU groups: {host.iommu.absence or 'the kernel made none'}")
+        print("\n".join(_wrapped("", f"no IOMMU groups: {host.iommu.absence or 'the kernel made none'}")))
         if host.iommu.hint:
             say_hint(host.iommu.hint)
         return 0
@@ -58,18 +60,28 @@ def as_json(host: HostFacts) -> dict[str, Any]:
 
 
 def picture(host: HostFacts) -> Iterator[str]:
-    """Yield a line a group, a device, and a USB device behind it."""
+    """Yield a line a group, a device, and a USB device behind it; long names go on below themselves."""
     for group in host.iommu.groups:
         yield bold(f"group {group.id}")
         for device in host.pci.group(group.id):
-            name = host.pci_names.full(device.vendor, device.device) or host.pci_names.kind(device.kind) or "unknown"
             reset = "" if device.resettable or device.bridge else ", no reset"
             # A domain of 0 is left out, as lspci does.
-            address = device.address.removeprefix("0000:")
-            yield f"  {address}  {device.id}  {name} ({device.driver or 'no driver'}{reset})"
+            start = f"  {device.address.removeprefix('0000:')}  {device.id}  "
+            yield from _wrapped(start, f"{_name(host, device)} ({device.driver or 'no driver'}{reset})")
             for usb in _behind(host, device):
                 words = " ".join(filter(None, (usb.maker, usb.name))) or "unnamed"
-                yield f"           USB {usb.port:<6} {usb.id}  {words}"
+                yield from _wrapped(f"           USB {usb.port:<6} {usb.id}  ", words)
+
+
+def _name(host: HostFacts, device: PciDevice) -> str:
+    """Give maker and name; the kind of device, where this host's ``pci.ids`` does not know the name."""
+    names = host.pci_names
+    name = names.device(device.vendor, device.device) or names.kind(device.kind) or "unknown"
+    return " ".join(filter(None, (names.brand(device.vendor), name)))
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
 
 
 def _behind(host: HostFacts, device: PciDevice) -> list[Any]:

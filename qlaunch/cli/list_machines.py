@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from qlaunch.cli.machines import tell_left_behind
 from qlaunch.cli.status import uptime
 from qlaunch.cli.terminal import bold
 from qlaunch.errors import HostError, MonitorError
@@ -18,6 +19,7 @@ from qlaunch.run.request import ask
 def run(options: argparse.Namespace) -> int:
     """Print one line a machine."""
     machines = gather()
+    tell_left_behind()
     if options.json:
         print(msgspec.json.encode({"machines": machines}).decode())
         return 0

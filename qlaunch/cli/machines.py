@@ -1,12 +1,14 @@
 """How verbs that talk to a running machine find it: by its name alone, the file may be gone."""
 
 import os
+from collections.abc import Collection
 
+from qlaunch.cli.terminal import say_hint
+from qlaunch.duty import Pins
 from qlaunch.errors import HostError
 from qlaunch.host.folders import find_folders
 from qlaunch.machine.search import machine_name
 from qlaunch.run.folder import Record, RunFolder, machine_names
-from qlaunch.values.cpus import CpuSet
 
 
 def folder_of(name: str) -> RunFolder:
@@ -49,6 +51,25 @@ def all_running() -> list[str]:
     return names
 
 
+def left_behind(runtime: str) -> list[str]:
+    """Name the machines whose supervisor and QEMU are dead, and whose changes to the host are not undone."""
+    names = []
+    for name in machine_names(runtime):
+        folder = RunFolder(f"{runtime}/{name}")
+        record = record_of(folder)
+        is_dead = record is None or not record.is_guest_alive
+        if is_dead and (record or folder.has_journal()) and not folder.is_locked():
+            names.append(name)
+    return names
+
+
+def tell_left_behind(except_for: Collection[str] = ()) -> None:
+    """Say in one line what dead supervisors left on this host."""
+    names = [name for name in left_behind(find_folders().runtime) if name not in except_for]
+    if names:
+        say_hint(f"{', '.join(names)}: killed, and not undone on this host; run: qlaunch recover")
+
+
 def control_socket(name: str) -> str:
     """Give the path of the supervisor's own socket. Raises HostError when the machine has no supervisor now."""
     folder, record = running(name)
@@ -60,12 +81,10 @@ def control_socket(name: str) -> str:
     return record.duty.socket("control")
 
 
-def taken_cpus(runtime: str, *, except_for: str) -> CpuSet:
-    """Give the CPUs that the vCPUs of other running machines are pinned to."""
-    taken: set[int] = set()
-    for name in machine_names(runtime):
-        record = record_of(RunFolder(f"{runtime}/{name}")) if name != except_for else None
-        if record and record.qemu and record.qemu.is_alive():
-            for cpus in record.duty.pins.vcpus.values():
-                taken |= CpuSet.parse(cpus)
-    return CpuSet(taken)
+def running_pins() -> dict[str, Pins]:
+    """Give the pins of the machines that run, by name."""
+    runtime = find_folders().runtime
+    records = {name: record_of(RunFolder(f"{runtime}/{name}")) for name in machine_names(runtime)}
+    return {
+        name: record.duty.pins for name, record in records.items() if record and record.qemu and record.qemu.is_alive()
+    }

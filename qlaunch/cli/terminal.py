@@ -7,17 +7,35 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import TextIO
 
-from qlaunch.errors import Problem
+TYPE_CHECKING = False  # a quick question waits neither for typing nor for msgspec
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from qlaunch.errors import Problem
 
 _RED, _YELLOW, _DIM, _BOLD = "31", "33", "2", "1"
 _SEVERITY = {"error": _RED, "warning": _YELLOW, "info": _DIM}
 
 
-def is_terminal(stream: TextIO = sys.stderr) -> bool:
-    """Whether people read this stream as it comes."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+def is_terminal(stream: "TextIO | None" = None) -> bool:
+    """Whether people read this stream as it comes; stderr when none is named."""
+    return (stream or sys.stderr).isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def look() -> tuple[int, bool]:
+    """Give how an answer on stdout looks: the width to fold it to, 0 for programs, and whether it is coloured."""
+    people = is_terminal(sys.stdout)
+    return size()[0] if people else 0, people and "NO_COLOR" not in os.environ
+
+
+def size() -> tuple[int, int]:
+    """Give the columns and lines of the terminal behind stdout."""
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return found.columns or 80, found.lines or 24
 
 
 def say_error(message: str) -> None:
@@ -30,7 +48,7 @@ def say_hint(hint: str) -> None:
     _print(f"  {_coloured('→' if _is_utf8() else '->', _DIM)} {hint}")
 
 
-def say_problem(problem: Problem) -> None:
+def say_problem(problem: "Problem") -> None:
     """Print a problem with its place, and its hint below."""
     word = _coloured(f"{problem.severity}:", _SEVERITY[problem.severity])
     _print(f"{word} {problem}")
@@ -48,6 +66,18 @@ def give_up_stderr() -> None:
 def bold(text: str) -> str:
     """Emphasize text of a result, on a terminal."""
     return f"\x1b[{_BOLD}m{text}\x1b[0m" if is_terminal(sys.stdout) and "NO_COLOR" not in os.environ else text
+
+
+def short(number: float | None, units: str = "BKMGT") -> str:
+    """Print bytes in at most four letters; - for what is not known. With ``units`` of " KM", other things."""
+    if number is None:
+        return "-"
+    step = 1024 if units.startswith("B") else 1000
+    for unit in units[:-1]:
+        if number < 999.5:
+            return f"{number:.0f}{unit}".rstrip()
+        number /= step
+    return f"{number:.0f}{units[-1]}"
 
 
 class Live:
@@ -68,7 +98,8 @@ class Live:
         self._clear()
         stamp = _coloured(time.strftime("%H:%M:%S"), _DIM)
         try:
-            print(f"{stamp} {self.name}: {text}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{stamp} {self.name}: {text}\n")  # at once: other threads talk of other machines
+            sys.stderr.flush()
         except OSError:  # the terminal, or whoever read our words, has gone
             give_up_stderr()
         self._draw()

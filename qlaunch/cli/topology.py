@@ -2,41 +2,51 @@
 
 import argparse
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import msgspec
 
-from qlaunch.cli.machines import all_running, running
-from qlaunch.cli.prepare import host_root, plan_for
+from qlaunch.cli.host import host_facts
+from qlaunch.cli.new_file import write_new
+from qlaunch.cli.prepare import pins_of, plan_for
 from qlaunch.cli.terminal import bold
+from qlaunch.cli.topology_layout import Core, node_line, offline_cpus, packages, uses
 from qlaunch.duty import Pins
-from qlaunch.host.cpus import Cpu, CpuFacts
+from qlaunch.errors import HostError
+from qlaunch.host.cpus import CpuFacts
 from qlaunch.host.facts import HostFacts
-from qlaunch.host.numa import Node
-from qlaunch.host.tree import Tree
-from qlaunch.values.cpus import CpuSet
-from qlaunch.values.size import Size
+
+_NO_CPUS = "this host does not say what CPUs it has (there is no /sys/devices/system/cpu)"
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the picture, or the documented JSON shape."""
-    root = host_root(options)
-    host = HostFacts(Tree(root))
-    pins = {name: plan_for(name, [], root).duty.pins for name in options.names}
-    if not options.names and root == "/":
-        pins = {name: running(name)[1].duty.pins for name in all_running()}
+    host = host_facts(options)
+    planned = (plan_for(name, [], host).duty for name in options.names)
+    pins = {duty.name: duty.pins for duty in planned} or pins_of(host.tree)
+    if options.svg:
+        _draw(options.svg, host, pins)
     if options.json:
         print(msgspec.json.encode(as_json(host)).decode())
+    if options.svg or options.json:
         return 0
     if not host.cpus.cpus:
-        print("this host does not say what CPUs it has (there is no /sys/devices/system/cpu)")
+        print(_NO_CPUS)
         return 0
     for line in picture(host.cpus, pins):
         print(line)
     for node in host.memory.nodes:
-        print(_node_line(node))
+        print(node_line(node))
     return 0
+
+
+def _draw(file: str, host: HostFacts, pins: dict[str, Pins]) -> None:
+    """Write a drawing. Raises UsageError, HostError."""
+    from qlaunch.cli.topology_svg import drawing  # noqa: PLC0415 - for --svg alone
+
+    if not host.cpus.cpus:
+        raise HostError(f"{file} is not written: {_NO_CPUS}", "run qlaunch on the host itself")
+    write_new(file, drawing(host.cpus, host.memory.nodes, pins).encode())
 
 
 def as_json(host: HostFacts) -> dict[str, Any]:
@@ -48,7 +58,7 @@ def as_json(host: HostFacts) -> dict[str, Any]:
             "socket": cpu.socket,
             "die": cpu.die,
             "node": cpu.node,
-            "l3": _domain(host.cpus, cpu),
+            "l3": cpu.l3,
             "siblings": list(cpu.siblings),
             "online": cpu.online,
             "max_khz": cpu.max_khz,
@@ -73,55 +83,19 @@ def as_json(host: HostFacts) -> dict[str, Any]:
 
 def picture(facts: CpuFacts, pins: dict[str, Pins]) -> Iterator[str]:
     """Yield the lines: a package, its L3 domains, their cores with their threads, and what is pinned to them."""
-    online = [cpu for cpu in facts.cpus if cpu.online]
-    online.sort(key=lambda cpu: (cpu.socket or 0, _domain(facts, cpu) or 0, cpu.core or 0, cpu.cpu))
-    for socket, package in groupby(online, key=lambda cpu: cpu.socket):
-        yield bold(f"package {'?' if socket is None else socket}")
-        for _, domain in groupby(package, key=lambda cpu: _domain(facts, cpu)):
-            cpus = list(domain)
-            yield f"  {_domain_line(facts, cpus)}"
-            for _, core in groupby(cpus, key=lambda cpu: cpu.core):
-                yield _core_line(list(core), pins)
-    offline = CpuSet(cpu.cpu for cpu in facts.cpus if not cpu.online)
-    if offline:
+    for package in packages(facts):
+        yield bold(package.title)
+        for domain in package.domains:
+            yield f"  {domain.title}"
+            for core in domain.cores:
+                yield _core_line(core, pins)
+    if offline := offline_cpus(facts):
         yield f"offline: CPU {offline}"
 
 
-def _domain_line(facts: CpuFacts, cpus: list[Cpu]) -> str:
-    first = cpus[0]
-    shared = next((cache for cache in facts.caches if cache.level == 3 and first.cpu in cache.cpus), None)
-    parts = [f"L3 {Size(shared.size)}" if shared and shared.size else "L3 unknown"]
-    parts += [f"node {first.node}"] if first.node is not None else []
-    kinds = sorted({str(cpu.kind) for cpu in cpus if cpu.kind})
-    governors = sorted({cpu.governor for cpu in cpus if cpu.governor})
-    parts += [f"{'/'.join(kinds)} cores"] if kinds else []
-    parts += [f"governor {'/'.join(governors)}"] if governors else []
-    return ", ".join(parts)
-
-
-def _core_line(core: list[Cpu], pins: dict[str, Pins]) -> str:
-    numbers = ",".join(str(cpu.cpu) for cpu in core)
-    marks = " isolated" if any(cpu.isolated for cpu in core) else ""
-    users = "; ".join(filter(None, (_uses({cpu.cpu for cpu in core}, name, pin) for name, pin in pins.items())))
-    return f"    core {core[0].core if core[0].core is not None else '?':<4} CPU {numbers:<10}{marks} {users}".rstrip()
-
-
-def _uses(core: set[int], name: str, pins: Pins) -> str:
-    vcpus = [number for number, cpus in pins.vcpus.items() if core & CpuSet.parse(cpus)]
-    uses = [f"vCPU {','.join(vcpus)}"] if vcpus else []
-    uses += [f"iothread {thread}" for thread, cpus in pins.iothreads.items() if core & CpuSet.parse(cpus)]
-    uses += ["emulator"] if pins.emulator and core & CpuSet.parse(pins.emulator) else []
-    return f"{name}: {', '.join(uses)}" if uses else ""
-
-
-def _domain(facts: CpuFacts, cpu: Cpu) -> int | None:
-    """Number an L3 domain by its place among those of the host."""
-    domains = [cache for cache in facts.caches if cache.level == 3]
-    return next((number for number, cache in enumerate(domains) if cpu.cpu in cache.cpus), None)
-
-
-def _node_line(node: Node) -> str:
-    pools = [f"{pool.free} of {pool.total} pages of {Size(pool.page_size)} free" for pool in node.hugepages]
-    memory = f"{node.memory_total >> 20} MiB" if node.memory_total else "memory unknown"
-    free = f", {node.memory_free >> 20} MiB free" if node.memory_free else ""
-    return f"node {node.node}: CPU {node.cpus}, {memory}{free}{''.join(f', {pool}' for pool in pools)}"
+def _core_line(core: Core, pins: dict[str, Pins]) -> str:
+    numbers = ",".join(str(cpu.cpu) for cpu in core.cpus)
+    marks = f" {core.marks}" if core.marks else ""
+    here = {cpu.cpu for cpu in core.cpus}
+    users = "; ".join(f"{name}: {', '.join(found)}" for name, pin in pins.items() if (found := [*uses(pin, here)]))
+    return f"    core {'?' if core.number is None else core.number:<4} CPU {numbers:<10}{marks} {users}".rstrip()

@@ -7,8 +7,8 @@ list, a field in ``qlaunch.machine.model.Machine`` and a golden case.
 from qlaunch.devices.section import Section
 
 DEVICES = (
-    *("machine", "cpu", "memory", "iothread", "firmware", "clock", "boot", "disk", "network", "share", "usb"),
-    *("display", "audio", "agent", "serial", "rng", "tpm", "pci", "qemu"),
+    *("machine", "cpu", "memory", "iothread", "firmware", "clock", "boot", "controller", "disk", "network", "share"),
+    *("usb", "display", "input", "audio", "agent", "serial", "channel", "rng", "vsock", "shmem", "tpm", "pci", "qemu"),
 )
 
 __all__ = ["DEVICES", "Section"]

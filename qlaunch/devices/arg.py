@@ -10,9 +10,9 @@ commas).
 
 import msgspec
 
-from qlaunch.devices.ports import Port
+from qlaunch.devices.ports import Behind, Port
 
-Value = str | int | bool | None | Port | list["Value"] | dict[str, "Value"]
+Value = str | int | bool | None | Port | Behind | list["Value"] | dict[str, "Value"]
 
 
 class Arg(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ def blockdev(driver: str, node_name: str, /, **options: Value) -> Arg:
 def plain(value: Value) -> Value:
     """Give the value as JSON has it: a port is its id, and None is left out of tables."""
     match value:
-        case Port():
+        case Port() | Behind():
             return value.id
         case dict():
             return {key: plain(inner) for key, inner in value.items() if inner is not None}

@@ -5,7 +5,7 @@ Source: ``target/i386/cpu.c`` and ``target/i386/kvm/kvm.c`` (kvm, migratable, ho
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -55,10 +55,12 @@ class Cpu(Section, frozen=True, kw_only=True):
     vcpus: Count | None = None
     topology: Topology | None = None
     pin: PinList | None = None
+    pin_shared: bool = False
     emulator: CpuSet | None = None
     features: list[Feature] = []
     migratable: bool = False
     host_cache_info: bool = False
+    physical_bits: Annotated[int, msgspec.Meta(ge=32, le=64)] | Literal["host"] | None = None
     hide_kvm: bool = False
     dedicated_hint: bool = False
     power_management: bool = False
@@ -95,6 +97,11 @@ class Cpu(Section, frozen=True, kw_only=True):
                 # l3-cache would be QEMU's invented cache beside the host's own.
                 yield "host-cache-info", True
                 yield "l3-cache", False
+        if self.physical_bits == "host":
+            yield "host-phys-bits", True
+        elif self.physical_bits:
+            yield "host-phys-bits", False
+            yield "phys-bits", str(self.physical_bits)
         for feature in self.features:
             yield feature[1:], feature[0] == "+"
         if self.hide_kvm:

@@ -5,21 +5,40 @@ Looking Glass' documentation of its shared memory.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from qlaunch.devices.arg import Arg, Value, device, keyval, qom_object, raw
 from qlaunch.devices.ports import fixed
 from qlaunch.devices.section import Section
 from qlaunch.devices.site import Controller, Site
+from qlaunch.values.guest import GuestAddress
 from qlaunch.values.size import Size
+
+_VGA = {"std": "VGA", "bochs": "bochs-display", "cirrus": "cirrus-vga", "vmware": "vmware-svga"}
+_REDIRECTION_PORTS = 6  # of the 15 that the controller has
+KVMFR = "/dev/kvmfr"
+Kvmfr = Annotated[
+    str, msgspec.Meta(pattern=r"^/dev/kvmfr[0-9]+$", description="a node of the module kvmfr, such as '/dev/kvmfr0'")
+]
 
 
 class Display(Section, frozen=True, kw_only=True):
     """The picture. Without a GPU of its own the guest has only what is passed through."""
 
     type: Literal["none", "spice", "gtk", "vnc"] = "none"
-    gpu: Literal["none", "virtio", "qxl", "std"] | None = None  # none, or virtio where there is something to show it
+    gpu: Literal["none", "virtio", "virtio-gpu", "qxl", "std", "bochs", "cirrus", "vmware", "ramfb"] | None = (
+        None  # none, or virtio where there is something to show it
+    )
+    address: GuestAddress | None = None
+    heads: Annotated[int, msgspec.Meta(ge=1, le=16)] | None = None
+    agent: bool = True  # SPICE's channel for clipboard and pointer
+    usb_redirection: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
     looking_glass: Size | None = None
+    looking_glass_address: GuestAddress | None = None
+    looking_glass_user: str | None = None
+    looking_glass_path: Kvmfr | None = None
     tablet: bool | None = None
     virtio_input: bool = False
 
@@ -31,9 +50,9 @@ class Display(Section, frozen=True, kw_only=True):
     def needs(self) -> frozenset[Controller]:
         """SPICE's agent speaks over virtio-serial, the tablet sits on USB."""
         wanted: set[Controller] = set()
-        if self.type in ("spice", "gtk"):
+        if self.type in ("spice", "gtk") and self.agent:
             wanted.add("virtio-serial")
-        if self._has_tablet():
+        if self._has_tablet() or self.usb_redirection:
             wanted.add("usb")
         return frozenset(wanted)
 
@@ -46,16 +65,22 @@ class Display(Section, frozen=True, kw_only=True):
         yield from self._shown(site)
         yield from self._gpu(site)
         if self._has_tablet():
-            yield device("usb-tablet", "tablet0", bus="usb0.0", port="1")
+            yield device("usb-tablet", "tablet0", **site.usb_place(1, None, 0))
         if self.virtio_input:
             yield device("virtio-keyboard-pci", "kbd0", **site.on(fixed("kbd")))
             yield device("virtio-mouse-pci", "mouse0", **site.on(fixed("mouse")))
         if self.looking_glass:
-            path = looking_glass_path(site.name)
+            path = self.looking_glass_path or looking_glass_path(site.name)
             yield qom_object(
                 "memory-backend-file", "lg0-mem", size=int(self.looking_glass), share=True, **{"mem-path": path}
             )
-            yield device("ivshmem-plain", "lg0", memdev="lg0-mem", bus=site.root_bus, addr=site.looking_glass_slot)
+            place = site.built_in("0x10", "0x1f", self.looking_glass_address)
+            yield device("ivshmem-plain", "lg0", memdev="lg0-mem", **place)
+        for number in range(self.usb_redirection):
+            yield keyval("chardev", "spicevmc", id=f"redir{number}-chr", name="usbredir")
+            # The first ports are those of [[usb]], whose devices come later.
+            port = str(10 + number) if number < _REDIRECTION_PORTS else None
+            yield device("usb-redir", f"redir{number}", chardev=f"redir{number}-chr", bus="usb0.0", port=port)
 
     def _shown(self, site: Site) -> Iterator[Arg]:
         match self.type:
@@ -63,10 +88,11 @@ class Display(Section, frozen=True, kw_only=True):
                 yield raw("display", "none")
             case "gtk":
                 yield keyval("display", "gtk", **{"zoom-to-fit": True})
-                yield from _agent_channel("qemu-vdagent", clipboard=True)
+                if self.agent:
+                    yield from _agent_channel("qemu-vdagent", clipboard=True)
             case "vnc":
                 yield raw("display", "none")
-                yield keyval("vnc", f"unix:{site.socket('vnc')}")
+                yield keyval("vnc", f"unix:{site.display_socket('vnc')}")
             case "spice":
                 yield raw("display", "none")
                 options: dict[str, Value] = {
@@ -74,18 +100,23 @@ class Display(Section, frozen=True, kw_only=True):
                     "image-compression": "off",
                     "seamless-migration": False,
                 }
-                yield keyval("spice", unix=True, addr=site.socket("spice"), **options)
-                yield from _agent_channel("spicevmc")
+                yield keyval("spice", unix=True, addr=site.display_socket("spice"), **options)
+                if self.agent:
+                    yield from _agent_channel("spicevmc")
 
     def _gpu(self, site: Site) -> Iterator[Arg]:
-        place: dict[str, Value] = {"bus": site.root_bus, "addr": "0x1" if site.board == "q35" else "0x1e"}
+        place = site.built_in("0x1", "0x1e", self.address)
         match self.drawn_by:
             case "virtio":
-                yield device("virtio-vga", "gpu0", **place)
+                yield device("virtio-vga", "gpu0", max_outputs=self.heads, **place)
+            case "virtio-gpu":
+                yield device("virtio-gpu-pci", "gpu0", max_outputs=self.heads, **place)
             case "qxl":
-                yield device("qxl-vga", "gpu0", max_outputs=1, **place)
-            case "std":
-                yield device("VGA", "gpu0", **place)
+                yield device("qxl-vga", "gpu0", max_outputs=self.heads or 1, **place)
+            case "std" | "bochs" | "cirrus" | "vmware" as name:
+                yield device(_VGA[name], "gpu0", **place)
+            case "ramfb":
+                yield device("ramfb", "gpu0")
             case _:
                 return
 

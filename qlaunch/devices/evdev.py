@@ -16,6 +16,7 @@ class Evdev(Section, frozen=True, kw_only=True):
     path: str
     grab_all: bool = False
     repeat: bool = False
+    optional: bool = False  # it may be plugged in later
     grab_toggle: Literal["ctrl-ctrl", "alt-alt", "shift-shift", "meta-meta", "scrolllock", "ctrl-scrolllock"] | None = (
         None
     )

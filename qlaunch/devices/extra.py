@@ -15,6 +15,7 @@ class Extra(Section, frozen=True, kw_only=True):
 
     binary: str = "qemu-system-x86_64"
     extra: list[str] = []
+    properties: dict[str, dict[str, str | int | bool]] = {}  # of devices, by their ids in the printed argv
 
     def args(self, site: Site, index: int) -> Iterator[Arg]:
         """Yield the extra options, each flag with the word that follows it."""

@@ -7,7 +7,7 @@ Source: QEMU's ``docs/interop/firmware.json`` (pairs), ``hw/block/pflash_cfi01.c
 from collections.abc import Iterator
 from typing import Literal
 
-from qlaunch.devices.arg import Arg, blockdev, keyval
+from qlaunch.devices.arg import Arg, blockdev, keyval, raw
 from qlaunch.devices.section import Section
 from qlaunch.devices.site import Site
 
@@ -34,6 +34,7 @@ class Firmware(Section, frozen=True, kw_only=True):
     code: str | None = None
     vars_template: str | None = None
     vars: str | None = None
+    rom: str | None = None  # of type "bios": another file than QEMU's own
     secure_boot: bool = False
     smbios: Literal["host"] | Smbios | None = None
     debug_log: str | None = None
@@ -46,6 +47,8 @@ class Firmware(Section, frozen=True, kw_only=True):
             yield from _flash("fw-vars", files.vars, files.vars_format, read_only=False)
             if files.needs_smm:
                 yield keyval("global", driver="cfi.pflash01", property="secure", value=True)
+        if self.rom:
+            yield raw("bios", self.rom)
         tables = site.host_smbios if self.smbios == "host" else self.smbios.by_type() if self.smbios else {}
         for number, strings in sorted(tables.items()):
             yield keyval("smbios", **{"type": str(number), **strings})

@@ -20,7 +20,7 @@ VendorId = Annotated[
 FLAGS = (
     *("relaxed", "vapic", "vpindex", "runtime", "time", "synic", "stimer", "stimer_direct", "frequencies"),
     *("tlbflush", "tlbflush_ext", "ipi", "xmm_input", "reset", "reenlightenment", "evmcs", "avic", "emsr_bitmap"),
-    "tlbflush_direct",
+    *("tlbflush_direct", "crash"),
 )
 # What each flag needs, as QEMU checks it (kvm_hyperv_properties in target/i386/kvm/kvm.c).
 NEEDS = {
@@ -33,7 +33,7 @@ NEEDS = {
     "ipi": ("vpindex",),
     "evmcs": ("vapic",),
 }
-_GAMING = frozenset(FLAGS) - {"reset", "reenlightenment", "evmcs", "avic", "emsr_bitmap", "tlbflush_direct"}
+_GAMING = frozenset(FLAGS) - {"reset", "reenlightenment", "evmcs", "avic", "emsr_bitmap", "tlbflush_direct", "crash"}
 # hyperv.rst: the number of failed spin attempts before the guest tells; libvirt guides use the same.
 _SPINLOCK_RETRIES = 8191
 
@@ -63,6 +63,7 @@ class Hyperv(Section, frozen=True, kw_only=True):
     avic: bool | None = None
     emsr_bitmap: bool | None = None
     tlbflush_direct: bool | None = None
+    crash: bool | None = None
     no_nonarch_coresharing: Literal["on", "off", "auto"] | None = None
 
     def single(self) -> dict[str, bool]:

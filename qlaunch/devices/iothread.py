@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from qlaunch.devices.arg import Arg, qom_object
+from qlaunch.devices.arg import Arg, Value, qom_object
 from qlaunch.devices.section import Section
 from qlaunch.devices.site import Site
 from qlaunch.values.cpus import CpuSet
@@ -28,8 +28,16 @@ class Iothread(Section, frozen=True, kw_only=True):
 
     name: Name
     pin: CpuSet | None = None
+    poll_max_ns: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
+    poll_grow: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
+    poll_shrink: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
 
     def args(self, site: Site, index: int) -> Iterator[Arg]:
         """Yield the thread's object."""
         del site, index
-        yield qom_object("iothread", self.name)
+        poll: dict[str, Value] = {
+            "poll-max-ns": self.poll_max_ns,
+            "poll-grow": self.poll_grow,
+            "poll-shrink": self.poll_shrink,
+        }
+        yield qom_object("iothread", self.name, **poll)

@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from qlaunch.values.guest import GuestAddress
+
 BoardName = Literal["q35", "pc"]
 
 # First slot and number of slots of each kind on q35; eight ports in each slot.
@@ -51,6 +53,17 @@ class Port(msgspec.Struct, frozen=True, order=True):
         """The chassis number on q35, unique among ports, 1 to 255."""
         first, _ = _Q35_SLOTS[self.kind]
         return (first - 2) * 8 + self.number + 1
+
+
+class Behind(msgspec.Struct, frozen=True, order=True):
+    """The bridge that leads to an address which the machine file names."""
+
+    address: GuestAddress
+
+    @property
+    def id(self) -> str:
+        """The bridge's id, and that of the bus behind it."""
+        return f"at-{self.address.replace('/', '-')}"
 
 
 def fixed(name: str) -> Port:

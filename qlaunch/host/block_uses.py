@@ -1,15 +1,16 @@
 """What the host uses its block devices for: mounts, swap, membership in volumes.
 
-Source: ``proc_pid_mountinfo(5)``: blanks, tabs and backslashes in it are octal. btrfs and ZFS show an invented device
-number, so their source is looked up by name.
+btrfs and ZFS show an invented device number, so their source is looked up by name.
+
+Source: ``proc_swaps(5)``, ``Documentation/ABI/testing/sysfs-class-block`` of the kernel (holders).
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
+from qlaunch.host.mounts import read_mounts, unescaped
 from qlaunch.host.tree import Tree
 
 UseKind = Literal["root", "boot", "mounted", "swap", "lvm", "luks", "raid", "zfs", "bcache", "held"]
@@ -22,7 +23,6 @@ _MEMBERS: dict[str, UseKind] = {
     "bcache": "bcache",
 }
 _BOOT = ("/boot", "/efi", "/boot/efi", "/boot/firmware")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,17 +42,18 @@ def find_uses(tree: Tree, devices: Mapping[str, tuple[str, str | None, str | Non
     numbers = {number: name for name, (number, _, _) in devices.items() if number}
     volumes = {volume: name for name, (_, volume, _) in devices.items() if volume}
     pools = set(_pools(tree))
-    for number, point, kind, source in _mounts(tree):
-        if kind == "zfs":
-            pools.add(source.partition("/")[0])
-        name = numbers.get(number) or _named(tree, source, devices, volumes)
+    mounts = read_mounts(tree)
+    for mount in mounts:
+        if mount.kind == "zfs":
+            pools.add(mount.source.partition("/")[0])
+        name = numbers.get(mount.number) or _named(tree, mount.source, devices, volumes)
         if name:
-            yield name, Use(kind=_mount_kind(point), detail=point)
+            yield name, Use(kind=_mount_kind(mount.point), detail=mount.point)
     for line in tree.lines("/proc/swaps")[1:]:
-        name = _named(tree, _plain(line.split()[0]) if line.split() else "", devices, volumes)
+        name = _named(tree, unescaped(line.split()[0]) if line.split() else "", devices, volumes)
         if name:
             yield name, Use(kind="swap")
-    root_on_zfs = _root_on_zfs(tree)
+    root_on_zfs = any(mount.point == "/" and mount.kind == "zfs" for mount in mounts)
     for name, (_, _, content) in devices.items():
         yield from ((name, use) for use in _memberships(tree, name, content, pools, root_on_zfs=root_on_zfs))
 
@@ -71,27 +72,10 @@ def _memberships(tree: Tree, name: str, content: str | None, pools: set[str], *,
         yield Use(kind="held", detail=", ".join(holders))
 
 
-def _mounts(tree: Tree) -> Iterator[tuple[str, str, str, str]]:
-    """Yield device number, mount point, file system and source of each mount."""
-    for line in tree.lines("/proc/self/mountinfo"):
-        before, dash, after = line.partition(" - ")
-        left, right = before.split(), after.split()
-        if dash and len(left) >= 5 and len(right) >= 2:
-            yield left[2], _plain(left[4]), right[0], _plain(right[1])
-
-
 def _pools(tree: Tree) -> list[str]:
     """Give the pools of ZFS that are imported, mounted or not: their folders stand among files of statistics."""
     folder = "/proc/spl/kstat/zfs"
     return [name for name in tree.listdir(folder) if tree.exists(f"{folder}/{name}/state")]
-
-
-def _root_on_zfs(tree: Tree) -> bool:
-    return any(point == "/" and kind == "zfs" for _, point, kind, _ in _mounts(tree))
-
-
-def _plain(text: str) -> str:
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
 
 
 def _mount_kind(point: str) -> UseKind:

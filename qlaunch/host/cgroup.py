@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from qlaunch.host.mounts import read_mounts
 from qlaunch.host.tree import Tree
 from qlaunch.values.cpus import CpuSet
 
@@ -60,17 +61,13 @@ def read_cgroups(tree: Tree) -> CgroupFacts:
 def _mounts(tree: Tree) -> tuple[str | None, dict[str, str]]:
     unified: str | None = None
     v1: dict[str, str] = {}
-    for line in tree.lines("/proc/self/mountinfo"):
-        before, _, after = line.partition(" - ")
-        left, right = before.split(), after.split()
-        if len(left) < 5 or len(right) < 3:
-            continue
-        if right[0] == "cgroup2":
-            unified = unified or left[4]
-        elif right[0] == "cgroup":
-            # The super options name the controllers, among others; the first mount is the one in its place.
-            for name in _V1.intersection(right[2].split(",")):
-                v1.setdefault(name, left[4])
+    for mount in read_mounts(tree):
+        if mount.kind == "cgroup2":
+            unified = unified or mount.point
+        elif mount.kind == "cgroup":
+            # Its options name the controllers, among others; the first mount is the one in its place.
+            for name in _V1.intersection(mount.options):
+                v1.setdefault(name, mount.point)
     return unified, v1
 
 

@@ -8,13 +8,15 @@ last one existed (6.13) the LP-E cores of Meteor Lake were among ``cpu_atom``: t
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from qlaunch.host.tree import Tree
 
 CoreClass = Literal["X3D", "P", "E", "LP-E"]
+# From the best for a guest to the least.
+CORE_CLASSES: tuple[CoreClass, ...] = get_args(CoreClass)
 
 # From one kind to the next: Alder Lake 0.80, Zen 5 and 5c 0.65. Within a kind: the two CCDs of one X3D 0.91.
 _CLIFF = 0.85

@@ -6,8 +6,11 @@ Source: the kernel's ``Documentation/ABI/testing/sysfs-class-dmi`` (serial numbe
 ``hw/smbios/smbios.c`` for its keys.
 """
 
-import os
+from qlaunch.host.tree import Tree
 
+_FOLDER = "/sys/class/dmi/id"
+# Of this very computer, or of its owner: not for a capture.
+_PRIVATE = ("_serial", "_asset_tag")
 _FILES = {
     0: {"vendor": "bios_vendor", "version": "bios_version", "date": "bios_date", "release": "bios_release"},
     1: {
@@ -34,24 +37,22 @@ _FILES = {
 }
 
 
-def read_smbios(root: str = "/") -> dict[int, dict[str, str]]:
+def read_smbios(tree: Tree) -> dict[int, dict[str, str]]:
     """Give the strings by SMBIOS type and QEMU's key; what is empty or may not be read is left out."""
-    folder = os.path.join(root, "sys/class/dmi/id")
     tables = {
-        number: {key: text for key, name in files.items() if (text := _read(os.path.join(folder, name)))}
+        number: {key: text for key, name in files.items() if (text := _string(tree, name))}
         for number, files in _FILES.items()
     }
     return {number: strings for number, strings in tables.items() if strings}
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="ignore") as file:
-            text = "".join(letter for letter in file.read() if letter.isprintable()).strip()
-    except OSError:
-        return ""
+def _string(tree: Tree, name: str) -> str:
+    path = f"{_FOLDER}/{name}"
+    found = (tree.secret(path) if name.endswith(_PRIVATE) else tree.read(path)) or ""
+    # The reader of trees has put U+FFFD for bytes that are no text.
+    text = "".join(letter for letter in found if letter.isprintable() and letter != "\ufffd").strip()
     # QEMU refuses most other forms of the BIOS release.
-    return "" if path.endswith("/bios_release") and not _is_release(text) else text
+    return "" if name == "bios_release" and not _is_release(text) else text
 
 
 def _is_release(text: str) -> bool:

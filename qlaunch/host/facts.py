@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qlaunch.host.pci_settings import PciSettings
     from qlaunch.host.software import SoftwareFacts
     from qlaunch.host.usb import UsbDevice
+    from qlaunch.host.vfio import VfioFacts
 
 
 class HostFacts:
@@ -78,6 +79,13 @@ class HostFacts:
         from qlaunch.host.iommu import read_iommu
 
         return read_iommu(self.tree)
+
+    @cached_property
+    def vfio(self) -> "VfioFacts":
+        """How programs get at VFIO devices."""
+        from qlaunch.host.vfio import VfioFacts
+
+        return VfioFacts(self.tree)
 
     @cached_property
     def usb(self) -> "tuple[UsbDevice, ...]":

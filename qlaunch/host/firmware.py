@@ -12,8 +12,9 @@ from typing import Literal
 import msgspec
 
 from qlaunch.errors import HostError
+from qlaunch.host.tree import Tree
 
-_FOLDERS = ("usr/share/qemu/firmware", "etc/qemu/firmware")
+_FOLDERS = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
 _INSTALL = "install it: ovmf (Debian, Ubuntu), edk2-ovmf (Fedora, Arch)"
 # Guests of confidential computing only; their builds start nothing else.
 _SPECIAL = {"amd-sev-snp", "intel-tdx"}
@@ -63,69 +64,64 @@ class _Descriptor(msgspec.Struct, rename="kebab"):
 
 
 def find_firmware(
-    machine_type: str, *, secure_boot: bool, root: str = "/", environ: Mapping[str, str] = os.environ
+    machine_type: str, *, secure_boot: bool, tree: Tree | None = None, environ: Mapping[str, str] = os.environ
 ) -> FirmwarePair:
-    """Find the pair for a versioned machine type. Raises HostError saying which folders were read.
+    """Find the pair for a versioned machine type, on this host or a captured one.
+
+    Raises HostError saying which folders were read.
 
     With secure boot the pair has Microsoft's keys enrolled, without it neither keys nor the need for SMM.
     """
+    tree = tree or Tree()
     damaged: list[str] = []
     absent: list[str] = []
-    paths = _descriptors(root, environ)
-    for path in paths:
+    described = _descriptors(tree, environ)
+    for path, text in described.items():
         try:
-            with open(path, "rb") as file:
-                descriptor = msgspec.json.decode(file.read(), type=_Descriptor)
-        except (OSError, msgspec.MsgspecError):
+            descriptor = msgspec.json.decode(text or "", type=_Descriptor)
+        except msgspec.MsgspecError:
             damaged.append(path)
             continue
         if _fits(descriptor, machine_type, secure_boot=secure_boot) and (pair := _pair(descriptor, path)):
-            if missing := [file for file in (pair.code, pair.vars_template) if not _is_there(root, file)]:
+            if missing := [file for file in (pair.code, pair.vars_template) if not tree.exists(file)]:
                 absent.extend(missing)
                 continue
             return pair
-    if not paths and not secure_boot and (pair := _undescribed(root)):
+    if not described and not secure_boot and (pair := _undescribed(tree)):
         return pair
     what = "UEFI firmware with secure boot" if secure_boot else "UEFI firmware"
-    where = ", ".join(_folders(root, environ))
+    where = ", ".join(_folders(environ))
     flaws = (("damaged", damaged), ("described but absent", absent))
     told = "".join(f"; {flaw}: {', '.join(files)}" for flaw, files in flaws if files)
     raise HostError(f"no {what} for {machine_type} is described in {where}{told}", _INSTALL)
 
 
-def _folders(root: str, environ: Mapping[str, str]) -> list[str]:
+def _folders(environ: Mapping[str, str]) -> list[str]:
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
-    return [os.path.join(root, folder.lstrip("/")) for folder in (*_FOLDERS, f"{config}/qemu/firmware")]
+    return [*_FOLDERS, f"{config}/qemu/firmware"]
 
 
-def _descriptors(root: str, environ: Mapping[str, str]) -> list[str]:
-    """Give the descriptors in force, in their order."""
+def _descriptors(tree: Tree, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Give the descriptors in force, in their order, with their texts; None is one that cannot be read.
+
+    An empty one hides those of its name, and so does a link to /dev/null.
+    """
     found: dict[str, str] = {}
-    for folder in _folders(root, environ):
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        found.update({name: os.path.join(folder, name) for name in names if name.endswith(".json")})
-    return [path for _, path in sorted(found.items()) if not _is_empty(path)]
+    for folder in _folders(environ):
+        found |= {name: f"{folder}/{name}" for name in tree.listdir(folder) if name.endswith(".json")}
+    texts = {path: tree.read(path) for _, path in sorted(found.items())}
+    return {path: text for path, text in texts.items() if text != "" and not _is_hidden(tree, path)}
 
 
-def _is_empty(path: str) -> bool:
-    """Whether a descriptor hides those of its name; a link to /dev/null does. One that cannot be read does not."""
-    try:
-        return os.path.getsize(path) == 0
-    except OSError:
-        return False
+def _is_hidden(tree: Tree, path: str) -> bool:
+    # A captured tree has no /dev/null that could be read.
+    return tree.readlink(path) == "/dev/null"
 
 
-def _is_there(root: str, path: str) -> bool:
-    return os.path.isfile(os.path.join(root, path.lstrip("/")))
-
-
-def _undescribed(root: str) -> FirmwarePair | None:
+def _undescribed(tree: Tree) -> FirmwarePair | None:
     for folder, code, template in _UNDESCRIBED:
         pair = FirmwarePair(code=f"{folder}/{code}", vars_template=f"{folder}/{template}")
-        if _is_there(root, pair.code) and _is_there(root, pair.vars_template):
+        if tree.exists(pair.code) and tree.exists(pair.vars_template):
             return pair
     return None
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from qlaunch.host.runtime import runtime_folder
+
 
 class Folders(msgspec.Struct, frozen=True):
     """The three folders, each an absolute path.
@@ -29,14 +31,9 @@ def find_folders(environ: Mapping[str, str] = os.environ, uid: int | None = None
     uid = os.geteuid() if uid is None else uid
     home = environ.get("HOME") or "/"
     cache = f"{environ.get('XDG_CACHE_HOME') or home + '/.cache'}/qlaunch"
-    if uid == 0:
-        runtime, state = "/run/qlaunch", "/var/lib/qlaunch"
-    else:
-        run = environ.get("XDG_RUNTIME_DIR")
-        runtime = f"{run}/qlaunch" if run else f"/tmp/qlaunch-{uid}"  # noqa: S108 - made 0700, and its owner is checked
-        state = f"{environ.get('XDG_STATE_HOME') or home + '/.local/state'}/qlaunch"
+    state = "/var/lib" if uid == 0 else environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
     return Folders(
-        runtime=environ.get("QLAUNCH_RUNTIME_DIR") or runtime,
-        state=environ.get("QLAUNCH_STATE_DIR") or state,
+        runtime=runtime_folder(environ, uid),
+        state=environ.get("QLAUNCH_STATE_DIR") or f"{state}/qlaunch",
         cache=environ.get("QLAUNCH_CACHE_DIR") or cache,
     )

@@ -71,8 +71,8 @@ def read_holders(tree: Tree) -> Holders:
 
 
 def _device_paths(tree: Tree, pid: int, names: list[str]) -> Iterator[str]:
-    targets = (tree.readlink(f"/proc/{pid}/fd/{name}") for name in names)
-    yield from sorted({target for target in targets if target and target.startswith("/dev/")})
+    targets = (tree.readlink(f"/proc/{pid}/fd/{name}", below="/dev/") for name in names)
+    yield from sorted({target for target in targets if target})
 
 
 def device_addresses(tree: Tree, path: str) -> tuple[PciAddress, ...]:

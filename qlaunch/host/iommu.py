@@ -6,13 +6,14 @@ Source: the kernel's ``Documentation/ABI/testing/sysfs-kernel-iommu_groups`` and
 
 import msgspec
 
+from qlaunch.host.bootloader import command_line_place
 from qlaunch.host.tree import Tree, whole_number
 
 _GROUPS = "/sys/kernel/iommu_groups"
 _TABLES = "/sys/firmware/acpi/tables"
 
 _UNUSED = {
-    "DMAR": ("Intel", "add intel_iommu=on to the kernel command line"),
+    "DMAR": ("Intel", "add intel_iommu=on iommu=pt to {place}"),
     "IVRS": ("AMD", "look for AMD-Vi in the kernel's log (dmesg)"),
 }
 _UNDESCRIBED = (
@@ -83,10 +84,15 @@ def _why_not(tree: Tree, names: list[str] | None, tables: list[str] | None, tabl
     for word in reversed(words):
         option, _, value = word.partition("=")
         if option in ("iommu", "intel_iommu", "amd_iommu") and "off" in value.split(","):
-            return f"the kernel command line switches the IOMMU off ({word})", f"remove {word} from it"
+            return (
+                f"the kernel command line switches the IOMMU off ({word})",
+                f"remove {word} from {command_line_place(tree)}",
+            )
     if table:
         maker, remedy = _UNUSED[table]
-        return f"the firmware describes {maker}'s IOMMU ({table}), and the kernel does not use it", remedy
+        return f"the firmware describes {maker}'s IOMMU ({table}), and the kernel does not use it", remedy.format(
+            place=command_line_place(tree)
+        )
     if names is None:
         return "this kernel is built without IOMMU support", "boot a kernel with CONFIG_IOMMU_SUPPORT"
     if tables is None:

@@ -116,20 +116,21 @@ def find_module(tree: Tree, name: str, release: str | None) -> str | None:
     if tree.exists(f"/sys/module/{wanted}"):
         return "loaded"
     for folder in (f"/lib/modules/{release}", f"/usr/lib/modules/{release}"):
-        if any(_module_name(line) == wanted for line in tree.lines(f"{folder}/modules.builtin")):
+        if _has_line(tree, f"{folder}/modules.builtin", wanted):
             return "built in"
-        if any(_module_name(line.partition(":")[0]) == wanted for line in _dependencies(tree, folder)):
+        if _has_line(tree, f"{folder}/modules.dep", wanted):
             return "available"
     return None
 
 
-def _dependencies(tree: Tree, folder: str) -> list[str]:
-    # Not recorded: it is long, and tells nothing but the distribution.
-    return (tree.data(f"{folder}/modules.dep") or b"").decode(errors="replace").splitlines()
+def _has_line(tree: Tree, path: str, wanted: str) -> bool:
+    """Whether a list of modules has one: ``kernel/drivers/vfio/pci/vfio-pci.ko.zst: …``."""
 
+    def keep(line: str) -> str | None:
+        path = line.partition(":")[0]
+        return path if path.rpartition("/")[2].partition(".")[0].replace("-", "_") == wanted else None
 
-def _module_name(path: str) -> str:
-    return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+    return bool(tree.distilled(path, keep))
 
 
 def _modules(tree: Tree) -> dict[str, Module]:

@@ -14,6 +14,8 @@ from qlaunch.values.pci import PciAddress
 
 _FOLDER = "/sys/class/net"
 _UP, _REJECT = 0x1, 0x200
+# Of a route, the link is enough: an IPv6 gateway's address has its MAC address in it.
+_NO_GATEWAY = "0"
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,24 +88,26 @@ def _link(tree: Tree, name: str) -> Link:
 
 def _routes(tree: Tree) -> list[str]:
     """Read the IPv4 routes: link, destination, gateway, flags, …, mask in the eighth column."""
-    rows = (line.split() for line in tree.lines("/proc/net/route")[1:])
-    return [
-        row[0] for row in rows if len(row) > 7 and row[1] == row[7] == "00000000" and _usable(whole_number(row[3], 16))
-    ]
+
+    def keep(line: str) -> str | None:
+        row = line.split()
+        is_default = len(row) > 7 and row[1] == row[7] == "00000000" and _usable(whole_number(row[3], 16))
+        return " ".join([*row[:2], _NO_GATEWAY, *row[3:8]]) if is_default else None
+
+    return [row.split()[0] for row in tree.distilled("/proc/net/route", keep)]
 
 
 def _routes6(tree: Tree) -> list[str]:
     """Read the IPv6 routes: destination, its length, …, flags in the ninth column, link in the tenth."""
-    rows = (line.split() for line in tree.lines("/proc/net/ipv6_route"))
-    return [
-        row[9]
-        for row in rows
-        if len(row) > 9
-        and not row[0].strip("0")
-        and row[1] == "00"
-        and row[9] != "lo"
-        and _usable(whole_number(row[8], 16))
-    ]
+
+    def keep(line: str) -> str | None:
+        row = line.split()
+        is_default = len(row) > 9 and not row[0].strip("0") and row[1] == "00" and row[9] != "lo"
+        if not is_default or not _usable(whole_number(row[8], 16)):
+            return None
+        return " ".join([*row[:2], _NO_GATEWAY, row[3], _NO_GATEWAY, *row[5:10]])
+
+    return [row.split()[9] for row in tree.distilled("/proc/net/ipv6_route", keep)]
 
 
 def _usable(flags: int | None) -> bool:

@@ -10,6 +10,7 @@ from qlaunch.host.tree import Tree, whole_number
 from qlaunch.values.cpus import CpuSet
 
 _NODES = "/sys/devices/system/node"
+_AVAILABLE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
 
 
 class HugepagePool(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     cpus: CpuSet = CpuSet()
     memory_total: int | None = None
     memory_free: int | None = None
+    memory_available: int | None = None
+    """What is free, with what is cached of files: an estimate, since the kernel tells it of the whole host alone."""
     distances: tuple[int, ...] = ()
     """To each node in order, 10 to itself."""
     hugepages: tuple[HugepagePool, ...] = ()
@@ -71,6 +74,7 @@ def _node(tree: Tree, number: int) -> Node:
         cpus=tree.cpus(f"{folder}/cpulist") or CpuSet(),
         memory_total=memory.get("MemTotal"),
         memory_free=memory.get("MemFree"),
+        memory_available=sum(memory.get(name, 0) for name in _AVAILABLE) if "MemFree" in memory else None,
         distances=tuple(distance for distance in distances if distance is not None),
         hugepages=_pools(tree, f"{folder}/hugepages"),
     )

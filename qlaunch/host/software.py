@@ -5,6 +5,7 @@ Source: swtpm, passt and looking-glass-client are on PATH; virtiofsd is not: ``/
 """
 
 import os
+from collections.abc import Iterable
 
 import msgspec
 
@@ -12,7 +13,16 @@ from qlaunch.host.tree import Tree
 
 _FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _PRIVATE = ("/usr/libexec", "/usr/libexec/qemu", "/usr/lib/qemu", "/usr/lib")
-_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "swtpm", "swtpm_setup", "virtiofsd", "passt", "looking-glass-client")
+_PROGRAMS = (
+    "qemu-system-x86_64",
+    "qemu-img",
+    "swtpm",
+    "swtpm_setup",
+    "virtiofsd",
+    "passt",
+    "dnsmasq",
+    "looking-glass-client",
+)
 _PRIVATE_PROGRAMS = ("virtiofsd", "qemu-kvm")
 _DESCRIPTORS = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
 
@@ -30,8 +40,9 @@ class SoftwareFacts(msgspec.Struct, frozen=True, kw_only=True):
 def read_software(tree: Tree) -> SoftwareFacts:
     """Look for every program."""
     names = (*_PROGRAMS, *_PRIVATE_PROGRAMS)
+    folders = _search_path(tree)
     return SoftwareFacts(
-        programs={name: path for name in names if (path := find_program(tree, name))},
+        programs={name: path for name in names if (path := find_program(tree, name, folders))},
         firmware=tuple(
             f"{folder}/{name}" for folder in _DESCRIPTORS for name in tree.listdir(folder) if name.endswith(".json")
         ),
@@ -39,13 +50,20 @@ def read_software(tree: Tree) -> SoftwareFacts:
     )
 
 
-def find_program(tree: Tree, name: str) -> str | None:
-    """Give the path of a program: on PATH of the running computer, then where distributions put it."""
-    path = os.environ.get("PATH", "") if tree.live else ""
-    folders = [folder for folder in path.split(":") if folder.startswith("/")]
+def find_program(tree: Tree, name: str, folders: Iterable[str] = ()) -> str | None:
+    """Give the path of a program: in these folders, then where distributions put it."""
     private = _PRIVATE if name in _PRIVATE_PROGRAMS else ()
     candidates = (f"{folder.rstrip('/')}/{name}" for folder in dict.fromkeys((*folders, *_FOLDERS, *private)))
     return next((candidate for candidate in candidates if tree.exists(candidate)), None)
+
+
+def _search_path(tree: Tree) -> list[str]:
+    """Give PATH, of the running computer or as a capture tells it."""
+    if tree.live:
+        return [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
+    from qlaunch.host.captured import read_captured  # noqa: PLC0415 - for --host-root alone
+
+    return list(read_captured(tree).program_folders)
 
 
 def _distribution(tree: Tree) -> str | None:

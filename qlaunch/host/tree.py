@@ -3,50 +3,36 @@
 Paths are always those of the computer that is described: ``/sys/…``, whatever the root. Below another root than ``/``
 links are followed inside that root, as in a chroot, so that a captured tree never shows a fact of this computer.
 
-Owns: opening, following, decoding, and the record of what was read (for `capture`). Must not: write, know what a file
-means, or raise for what a file holds: what is missing, forbidden or odd is None.
+Owns: opening, following, decoding, and telling the record what was read. Must not: write, know what a file means, or
+raise for what a file holds: what is missing, forbidden or odd is None.
 
 Source: the kernel's ``Documentation/filesystems/sysfs.rst`` (an attribute is at most a page).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from qlaunch.errors import HostError
-from qlaunch.host.tree_source import Disk, Memory, Source, open_archive
+from qlaunch.host.record import Record
+from qlaunch.host.tree_source import Disk, Memory, Source
 from qlaunch.values.cpus import CpuSet
 
 # As many links as Linux follows in one path (MAXSYMLINKS in include/linux/namei.h).
 _MOST_LINKS = 40
 
 
-class Record:
-    """What was read of a tree, by path after following links, and the links: enough to give the same answers again."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, str] = {}
-        self.links: dict[str, str] = {}
-        self.folders: dict[str, list[str]] = {}
-        self.present: set[str] = set()
-
-    def contents(self) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
-        """Give files, links and folders of a tree that answers as this one did; what was seen and not read is empty."""
-        folders = set(self.folders)
-        for path in (*self.files, *self.links, *self.folders, *self.present):
-            while (path := path.rpartition("/")[0]) and path not in folders:
-                folders.add(path)
-        listed = (f"{folder}/{name}" for folder, names in self.folders.items() for name in names)
-        seen = {path for path in (*listed, *self.present) if path not in self.links and path not in folders}
-        return dict.fromkeys(sorted(seen), "") | self.files, self.links, tuple(sorted(self.folders))
-
-
 class Tree:
     """The files of one computer: this one (``/``), a captured folder, or a captured ``.tar.gz``."""
 
-    def __init__(self, root: str = "/", *, record: bool = False, source: Source | None = None) -> None:
-        """Open a tree. Raises HostError when the root is neither a folder nor an archive that can be read."""
+    def __init__(
+        self, root: str = "/", *, record: bool = False, private: bool = False, source: Source | None = None
+    ) -> None:
+        """Open a tree; ``private`` lets a record take serial numbers too.
+
+        Raises HostError when the root is neither a folder nor an archive that can be read.
+        """
         self.root = root
-        self.record = Record() if record else None
+        self.record = Record(private=private) if record else None
         self.live = os.path.isdir(root) and os.path.realpath(root) == "/"
         """Whether this is the running computer, where the environment and processes mean something too."""
         self._steps: dict[str, str] = {}
@@ -55,26 +41,48 @@ class Tree:
     @classmethod
     def holding(
         cls,
-        files: Mapping[str, str],
+        files: Mapping[str, str | None],
         links: Mapping[str, str],
         folders: Iterable[str] = (),
         *,
         record: bool = False,
     ) -> "Tree":
-        """Make a tree in memory of texts and links by path; ``folders`` are those that may be empty."""
-        contents = {path: text.encode() for path, text in files.items()}
+        """Make a tree in memory of texts and links by path; ``folders`` are those that may be empty.
+
+        A file whose text is None is there and cannot be read.
+        """
+        contents = {path: None if text is None else text.encode() for path, text in files.items()}
         return cls("memory:", record=record, source=Memory(contents, dict(links), tuple(folders)))
 
     def read(self, path: str, limit: int | None = None) -> str | None:
         """Give a file's text without the white space around it, or None. ``limit`` is in bytes."""
         real = self._real(path)
-        content = self._source.load(real, limit)
-        if content is None:
-            return None
-        text = content.decode(errors="replace").strip()
-        if self.record is not None:
-            self.record.files[real] = text
+        record = self.record
+        if record is not None and real in record.files and real not in record.partial:
+            # Counters move on between two questions; what is recorded has one answer.
+            return record.files[real]
+        text = self._text(real, limit)
+        if record is not None and text is not None:
+            record.files[real] = text
+            record.partial.discard(real)
         return text
+
+    def secret(self, path: str) -> str | None:
+        """Give a file's text; a record takes it only if it was told to take private things too."""
+        if self.record is None or self.record.private:
+            return self.read(path)
+        return self._text(self._real(path), None)
+
+    def distilled(self, path: str, keep: Callable[[str], str | None]) -> list[str]:
+        """Give what ``keep`` makes of each line, without those of which it makes None; nothing else is recorded."""
+        real = self._real(path)
+        text = self._text(real, None)
+        if text is None:
+            return []
+        kept = [line for line in map(keep, text.splitlines()) if line is not None]
+        if self.record is not None:
+            self.record.add_lines(real, kept)
+        return kept
 
     def lines(self, path: str) -> list[str]:
         """Give a file's lines; none when it cannot be read."""
@@ -104,14 +112,8 @@ class Tree:
 
     def properties(self, path: str, names: Iterable[str]) -> dict[str, str]:
         """Give the named ``NAME=value`` lines of a file; only those are recorded, since others may be private."""
-        real = self._real(path)
-        content = self._source.load(real, None)
-        if content is None:
-            return {}
         wanted = tuple(f"{name}=" for name in names)
-        found = [line for line in content.decode(errors="replace").splitlines() if line.startswith(wanted)]
-        if self.record is not None:
-            self.record.files[real] = "\n".join(found)
+        found = self.distilled(path, lambda line: line if line.startswith(wanted) else None)
         return {name: value for name, _, value in (line.partition("=") for line in found)}
 
     def data(self, path: str) -> bytes | None:
@@ -133,12 +135,17 @@ class Tree:
             self.record.folders[real] = names
         return names
 
-    def readlink(self, path: str) -> str | None:
-        """Give a link's text as it stands, or None. Links of /sys are enough to tell where a device hangs."""
+    def readlink(self, path: str, below: str = "") -> str | None:
+        """Give a link's text as it stands, or None. Links of /sys are enough to tell where a device hangs.
+
+        One whose text does not begin with ``below`` is nobody's business: it is None, and not recorded.
+        """
         parent, _, name = path.rpartition("/")
         real = f"{self._real(parent)}/{name}"
         target = self._source.link(real)
-        if target is not None and self.record is not None:
+        if target is None or not target.startswith(below):
+            return None
+        if self.record is not None:
             self.record.links[real] = target
         return target
 
@@ -151,9 +158,17 @@ class Tree:
         """Whether a file or folder is there."""
         real = self._real(path)
         found = self._source.exists(real)
-        if found and self.record is not None:
-            self.record.present.add(real)
+        if self.record is not None:
+            (self.record.present if found else self.record.absent).add(real)
         return found
+
+    def _text(self, real: str, limit: int | None) -> str | None:
+        content = self._source.load(real, limit)
+        if content is None:
+            if self.record is not None and self._source.exists(real):
+                self.record.unreadable.add(real)
+            return None
+        return content.decode(errors="replace").strip()
 
     def _real(self, path: str, depth: int = 0) -> str:
         """Follow links inside the root. The kernel does it for ``/`` itself, but a record needs to know them."""
@@ -187,6 +202,8 @@ def _source(root: str, *, live: bool) -> Source:
     if os.path.isdir(root):
         return Disk("" if live else os.path.realpath(root))
     if os.path.isfile(root):
+        from qlaunch.host.archive import open_archive  # noqa: PLC0415 - for --host-root with an archive alone
+
         return open_archive(root)
     raise HostError(f"{root} is neither a folder nor a file", "give a folder, or what qlaunch capture wrote")
 

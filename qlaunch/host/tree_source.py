@@ -6,14 +6,10 @@ Owns: the four questions below. Must not: follow links (`tree.py` does, so that 
 import os
 from typing import Protocol
 
-from qlaunch.errors import HostError
-
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK = 1 << 16
 # One page: an attribute of /sys is never longer, so a shorter answer is all of it.
 _PAGE = 4096
-# A capture holds text files of a few bytes; pci.ids is the largest with 1.5 MB.
-_MOST_BYTES = 256 << 20
 
 
 class Source(Protocol):
@@ -81,9 +77,9 @@ class Disk:
 
 
 class Memory:
-    """Files and links by path; folders are what their paths imply."""
+    """Files and links by path; folders are what their paths imply. A file of None is there and cannot be read."""
 
-    def __init__(self, files: dict[str, bytes], links: dict[str, str], folders: tuple[str, ...] = ()) -> None:
+    def __init__(self, files: dict[str, bytes | None], links: dict[str, str], folders: tuple[str, ...] = ()) -> None:
         self._files = files
         self._links = links
         self._folders: dict[str, set[str]] = {"": set()}
@@ -119,30 +115,3 @@ class Memory:
     def exists(self, path: str) -> bool:
         """Look for a path."""
         return path in self._files or path in self._folders
-
-
-def open_archive(path: str) -> Memory:
-    """Read a captured ``.tar.gz`` into memory; raises HostError when it is none, or is far too large for one."""
-    import tarfile  # noqa: PLC0415 - for --host-root with an archive alone
-    import zlib  # noqa: PLC0415
-
-    files: dict[str, bytes] = {}
-    links: dict[str, str] = {}
-    folders: list[str] = []
-    total = 0
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                name = "/" + os.path.normpath(f"/{member.name}").strip("/")
-                total += member.size
-                if total > _MOST_BYTES:
-                    raise HostError(f"{path} unpacks to more than {_MOST_BYTES >> 20} MiB: it is no capture")
-                if member.issym():
-                    links[name] = member.linkname
-                elif member.isdir():
-                    folders.append(name.rstrip("/"))
-                elif member.isreg() and (file := archive.extractfile(member)):
-                    files[name] = file.read()
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise HostError(f"{path} cannot be read as a captured tree: {error}", "capture it again") from error
-    return Memory(files, links, tuple(folders))

@@ -33,6 +33,20 @@ class UsbDevice(msgspec.Struct, frozen=True, kw_only=True):
     drivers: tuple[str, ...] = ()
     """Of its interfaces, each once."""
 
+    @property
+    def node(self) -> str:
+        """The file that it is opened by: another one after every plugging in."""
+        return f"/dev/bus/usb/{self.bus or 0:03}/{self.number or 0:03}"
+
+    def is_meant(self, wanted: str | None, port: str | None) -> bool:
+        """Whether it has an id, and is plugged in at a port; None is any."""
+        return (wanted is None or self.id == wanted) and (port is None or self.port == port)
+
+    def __str__(self) -> str:
+        """Name it for people: what it calls itself, its id and its port."""
+        name = " ".join(word for word in (self.maker, self.name) if word)
+        return f"{name} ({self.id} at {self.port})" if name else f"{self.id} at {self.port}"
+
 
 def read_usb(tree: Tree) -> tuple[UsbDevice, ...]:
     """Read every device but the root hubs."""

@@ -110,14 +110,16 @@ def _unknown(name: str, value: object, known: list[str], at: Key) -> Problem:
 
 
 def _elsewhere(name: str, at: Key) -> str:
-    """Name the key of another section that has just this name, if there is only one."""
-    found = []
+    """Name the key of another section that has just this name, if there is only one; tables come before arrays."""
+    found: dict[bool, list[str]] = {True: [], False: []}
     for section in msgspec.structs.fields(Machine):
         for option in _options(section.type):
-            inner = get_args(option)[0] if get_origin(option) is list else option
+            many = get_origin(option) is list
+            inner = get_args(option)[0] if many else option
             if isinstance(inner, type) and issubclass(inner, Section) and name in inner.__struct_fields__:
-                found.append(f"{section.encode_name}.{name}")
-    return found[0] if len(found) == 1 and at != (found[0].split(".")[0],) else ""
+                found[many].append(f"{section.encode_name}.{name}")
+    keys = found[False] or found[True]
+    return keys[0] if len(keys) == 1 and at != (keys[0].split(".")[0],) else ""
 
 
 def _section(at: Key) -> str:

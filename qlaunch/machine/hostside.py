@@ -30,6 +30,7 @@ class HostSide(Section, frozen=True, kw_only=True):
     """``[host]``: the host while this machine runs."""
 
     user: str | None = None
+    iommu_backend: Literal["auto", "container", "iommufd"] = "auto"
     governor: str | None = None
     energy_preference: str | None = None
     shield: bool | Literal["isolated"] = False

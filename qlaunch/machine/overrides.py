@@ -84,3 +84,8 @@ def _changed(holder: Any, key: Key, value: object) -> Any:  # noqa: ANN401 - any
     place = int(part)
     inner = holder[place] if place < len(holder) else {}
     return [*holder[:place], _changed(inner, rest, value), *holder[place + 1 :]]
+
+
+def as_word(key: str, value: object) -> str:
+    """Write an override as it stands on a command line."""
+    return f"{key}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"

@@ -9,6 +9,7 @@ from qlaunch.machine import (
     rules_memory,
     rules_network,
     rules_pci,
+    rules_places,
     rules_qemu,
 )
 from qlaunch.machine.rule import Rule
@@ -19,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     *rules_memory.RULES,
     *rules_disk.RULES,
     *rules_pci.RULES,
+    *rules_places.RULES,
     *rules_network.RULES,
     *rules_guest.RULES,
     *rules_host.RULES,

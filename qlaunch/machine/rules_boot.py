@@ -45,6 +45,8 @@ def uuid_is_well_formed(machine: Machine) -> Iterator[Problem]:
 def something_boots(machine: Machine) -> Iterator[Problem]:
     """A guest without anything to boot shows a firmware prompt for ever."""
     cards = [*(card.boot_index for card in machine.pci), *(card.boot_index for card in machine.network)]
+    if machine.boot.menu:
+        return  # somebody is there to choose
     if not (machine.disk or machine.boot.kernel or machine.boot.app or any(index is not None for index in cards)):
         hint = "add a [[disk]] or boot.kernel, or a boot_index to the [[pci]] or [[network]] device that it boots from"
         yield fault("nothing-to-boot", "boot", "there is nothing to boot from", hint)
@@ -95,6 +97,8 @@ def firmware_files_are_a_pair(machine: Machine) -> Iterator[Problem]:
     wanted = machine.firmware
     files = {"code": wanted.code, "vars_template": wanted.vars_template, "vars": wanted.vars}
     named = [name for name, path in files.items() if path is not None]
+    if wanted.rom is not None and wanted.type == "uefi":
+        yield fault("firmware-pair", "firmware.rom", 'is for type = "bios"', "name code and vars_template instead")
     if wanted.type == "bios":
         for name in named:
             yield fault(
@@ -106,9 +110,9 @@ def firmware_files_are_a_pair(machine: Machine) -> Iterator[Problem]:
     elif wanted.code is not None and wanted.vars_template is None:
         hint = "name the VARS file that was built with it; a private copy of it is made"
         yield fault("firmware-pair", "firmware.code", "needs firmware.vars_template beside it", hint)
-    elif wanted.code is None and named:
+    elif wanted.code is None and wanted.vars_template is not None:
         hint = "name the code that it was built with, or leave both out to have a pair found"
-        yield fault("firmware-pair", f"firmware.{named[0]}", "needs firmware.code beside it", hint)
+        yield fault("firmware-pair", "firmware.vars_template", "needs firmware.code beside it", hint)
 
 
 def smbios_keys_are_known(machine: Machine) -> Iterator[Problem]:

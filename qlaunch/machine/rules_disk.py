@@ -5,6 +5,7 @@ Source: ``block/file-posix.c`` (aio=native needs O_DIRECT), ``block.c`` (detect-
 ``hw/block/block.c`` (block size).
 """
 
+import re
 from collections.abc import Iterator
 
 from qlaunch.devices.disk import Disk
@@ -16,9 +17,24 @@ from qlaunch.machine.search import nearest
 
 USB_DISKS = 6
 # Ids under /objects that qlaunch's own parts have.
-_RESERVED = ("ram0", "tc-ram", "rng0-source", "lg0-mem")
+_RESERVED = re.compile(r"(tc-)?ram\d*|rng0-source|lg0-mem|iommufd0")
 # Keys that mean something on these buses only.
-_BUSES_OF = {"queues": ("virtio",), "removable": ("usb",), "rotational": ("scsi", "sata"), "iothreads": ("virtio",)}
+_BUSES_OF = {
+    "queues": ("virtio",),
+    "queue_size": ("virtio",),
+    "packed": ("virtio",),
+    "removable": ("usb",),
+    "rotational": ("scsi", "sata"),
+    "iothreads": ("virtio",),
+}
+_BUSES_OF |= {
+    "vendor": ("scsi",),
+    "product": ("scsi",),
+    "wwn": ("scsi", "sata"),
+    "usb_port": ("usb",),
+    "target": ("scsi",),
+}
+_BUSES_OF |= {"unit": ("scsi", "sata"), "controller": ("scsi", "sata", "usb"), "address": ("virtio", "nvme")}
 _IOTHREAD_BUSES = ("virtio", "scsi")
 
 
@@ -38,7 +54,7 @@ def iothread_names_differ(machine: Machine) -> Iterator[Problem]:
             "give each its own name",
         )
     for key, name in names:
-        if name in _RESERVED:
+        if _RESERVED.fullmatch(name):
             yield fault(
                 "iothread-reserved",
                 key,
@@ -92,6 +108,12 @@ def iothreads_fit_the_bus(machine: Machine) -> Iterator[Problem]:
 
 def scsi_has_one_iothread(machine: Machine) -> Iterator[Problem]:
     """The thread serves the controller, which all SCSI disks share."""
+    if any(controller.kind == "scsi" for controller in machine.controller):
+        for at, disk in _disks(machine):
+            if disk.on_bus == "scsi" and disk.iothread:
+                hint = "write it in the [[controller]]"
+                yield fault("iothread-scsi", f"{at}.iothread", "is the controller's, which the file names", hint)
+        return
     first = ""
     for at, disk in _disks(machine):
         if disk.on_bus == "scsi" and disk.iothread:
@@ -109,6 +131,7 @@ def scsi_has_one_iothread(machine: Machine) -> Iterator[Problem]:
 def iothreads_are_used(machine: Machine) -> Iterator[Problem]:
     """A thread that serves nothing is most likely a forgotten key."""
     used = {name for disk in machine.disk for name in (disk.iothread, *disk.iothreads)}
+    used |= {controller.iothread for controller in machine.controller}
     for number, thread in enumerate(machine.iothread):
         if thread.name not in used:
             yield caution(
@@ -145,7 +168,10 @@ def unmapping_zeroes_needs_discard(machine: Machine) -> Iterator[Problem]:
 
 
 def cdroms_have_a_drive(machine: Machine) -> Iterator[Problem]:
-    """There are ATAPI and SCSI drives, and no others."""
+    """There are ATAPI and SCSI drives, and no others; only they can be empty."""
+    for at, disk in _disks(machine):
+        if disk.path is None and disk.media == "disk":
+            yield fault("no-path", f"{at}.path", "is missing", "write a path; only a CD-ROM drive may be empty")
     for at, disk in _disks(machine):
         if disk.media == "cdrom" and disk.on_bus not in ("sata", "scsi"):
             yield fault(
@@ -160,7 +186,7 @@ def keys_fit_the_bus(machine: Machine) -> Iterator[Problem]:
     """A key that does nothing is a misunderstanding."""
     for at, disk in _disks(machine):
         for name, buses in _BUSES_OF.items():
-            if getattr(disk, name) and disk.on_bus not in buses:
+            if getattr(disk, name) not in (None, False, 0, [], "") and disk.on_bus not in buses:
                 wanted = " and ".join(buses)
                 yield fault(
                     "disk-key",

@@ -10,15 +10,22 @@ from qlaunch.machine.model import Machine
 from qlaunch.machine.rule import fault, repeated
 
 # Keys that only some types have; all other keys belong to every type.
-_VF_KEYS = ("pf", "vf", "vlan", "vlan_qos", "vlan_protocol", "trust", "spoofchk", "link_state", "max_tx_mbps")
+_VF_KEYS = ("pf", "vf", "vlan", "vlan_qos", "vlan_protocol", "trust", "spoofchk", "link_state", "max_tx_mbps", "host")
 _TYPES_OF = {
     **dict.fromkeys(_VF_KEYS, ("vf",)),
     "forward": ("user", "passt"),
-    "bridge": ("bridge",),
+    **dict.fromkeys(("bridge", "create", "subnet", "dhcp", "nat"), ("bridge",)),
     "device": ("macvtap", "tap"),
+    "mode": ("macvtap",),
     "vhost": ("bridge", "tap", "macvtap"),
-    **dict.fromkeys(("model", "queues", "mtu"), ("user", "bridge", "tap", "macvtap", "passt")),
+    **dict.fromkeys(
+        ("model", "queues", "mtu", "rx_queue_size", "tx_queue_size", "packed", "rom"),
+        ("user", "bridge", "tap", "macvtap", "passt"),
+    ),
 }
+# What makes sense only beside another key.
+_BESIDE = {"subnet": "create", "dhcp": "subnet", "nat": "subnet"}
+_OF_A_BRIDGE = ("create", "subnet", "dhcp", "nat", "mtu")
 _NEEDS = {"bridge": ("bridge",), "macvtap": ("device",), "vf": ("pf", "vf")}
 
 
@@ -38,9 +45,42 @@ def keys_fit_the_type(machine: Machine) -> Iterator[Problem]:
 def types_have_their_keys(machine: Machine) -> Iterator[Problem]:
     """A bridge without a name is no bridge."""
     for number, card in enumerate(machine.network):
-        for name in _NEEDS.get(card.type, ()):
+        for name in () if card.type == "vf" and card.host else _NEEDS.get(card.type, ()):
             if getattr(card, name) is None:
                 yield fault("network-needs", f"network.{number}.{name}", f'is missing; type = "{card.type}" needs it')
+
+
+def keys_of_a_bridge_stand_together(machine: Machine) -> Iterator[Problem]:
+    """The host's address, DHCP and NAT are those of a bridge of qlaunch's own; to another one they belong already."""
+    for number, card in enumerate(machine.network):
+        for name, other in _BESIDE.items():
+            if getattr(card, name) and not getattr(card, other) and card.type == "bridge":
+                message = f"is for a bridge with {other}, and this one has none"
+                hint = "create = true" if other == "create" else 'subnet = "192.168.77.1/24"'
+                yield fault("bridge-keys", f"network.{number}.{name}", message, f"add {hint}, or take it out")
+
+
+def cards_agree_on_their_bridge(machine: Machine) -> Iterator[Problem]:
+    """One bridge is made in one way."""
+    first: dict[str, int] = {}
+    for number, card in enumerate(machine.network):
+        if card.type != "bridge" or not card.bridge:
+            continue
+        other = first.setdefault(card.bridge, number)
+        for name in _OF_A_BRIDGE:
+            if getattr(card, name) != getattr(machine.network[other], name) and (card.create or name != "mtu"):
+                message = f"differs from that of network.{other}, which is on the same bridge, {card.bridge}"
+                yield fault("bridge-twice", f"network.{number}.{name}", message, "let them agree, or take two bridges")
+
+
+def link_names_fit(machine: Machine) -> Iterator[Problem]:
+    """The kernel counts bytes: IFNAMSIZ, 16 with the zero (include/uapi/linux/if.h)."""
+    for number, card in enumerate(machine.network):
+        for name in ("bridge", "device", "pf"):
+            link = getattr(card, name) or ""
+            if len(link.encode()) > 15 or link in (".", ".."):
+                message = f"{link!r} cannot be the name of a link, which has at most 15 bytes"
+                yield fault("link-name", f"network.{number}.{name}", message, "see: ip link")
 
 
 def mac_addresses_differ(machine: Machine) -> Iterator[Problem]:
@@ -65,8 +105,8 @@ def vlan_options_have_a_vlan(machine: Machine) -> Iterator[Problem]:
 def virtio_keys_have_virtio(machine: Machine) -> Iterator[Problem]:
     """Emulated cards of real makers have no such properties."""
     for number, card in enumerate(machine.network):
-        for name in ("queues", "mtu"):
-            if card.model != "virtio" and getattr(card, name) is not None:
+        for name in ("queues", "mtu", "vhost", "rx_queue_size", "tx_queue_size", "packed"):
+            if card.model != "virtio" and getattr(card, name):
                 yield fault(
                     "network-model",
                     f"network.{number}.{name}",
@@ -88,7 +128,11 @@ def forwards_can_be(machine: Machine) -> Iterator[Problem]:
                 address, _, port = side.rpartition(":")
                 if not 1 <= int(port) <= 65535:
                     yield fault("forward", key, f"{port} is not a port: 1 to 65535", 'write "tcp:2222-22", host first')
-                if address and not _is_ipv4(address):
+                if card.type == "passt" and side is sides[1] and address:
+                    yield fault(
+                        "forward", key, "passt forwards to the guest itself, whatever its address", "leave it out"
+                    )
+                elif address and not _is_ipv4(address):
                     yield fault(
                         "forward",
                         key,
@@ -109,4 +153,5 @@ def _is_ipv4(text: str) -> bool:
 RULES = (
     *(keys_fit_the_type, types_have_their_keys, mac_addresses_differ, vlan_options_have_a_vlan),
     *(virtio_keys_have_virtio, forwards_can_be),
+    *(keys_of_a_bridge_stand_together, cards_agree_on_their_bridge, link_names_fit),
 )

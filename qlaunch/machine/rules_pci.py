@@ -1,5 +1,6 @@
 """Rules of places: of the host's PCI functions and USB ports, and of the slots of the guest's board."""
 
+import re
 from collections.abc import Iterator
 
 from qlaunch.devices.ports import room
@@ -11,10 +12,29 @@ from qlaunch.machine.rule import board_of, fault, repeated
 _USB_AUDIO_LIMIT = 7  # a USB sound card has the last port of the row
 
 
+def devices_are_named_one_way(machine: Machine) -> Iterator[Problem]:
+    """By an address, or by what a device is or sits behind; a pattern is one."""
+    for number, card in enumerate(machine.pci):
+        at = f"pci.{number}"
+        if not card.is_named and not card.wish:
+            yield fault("pci-name", at, "names no device", 'write host = "0b:00", or what it is: id = "1002:73bf"')
+        for key in ("kind", "match", "behind", "nth"):
+            if card.is_named and getattr(card, key) is not None:
+                hint = "leave out one of them; id beside host is a check that they belong together"
+                yield fault("pci-name", f"{at}.{key}", f"the address {card.host} is given already", hint)
+        if card.match is not None:
+            try:
+                re.compile(card.match)
+            except re.error as error:
+                yield fault("pci-match", f"{at}.match", f"is no pattern: {error}", "see: man 7 regex")
+
+
 def functions_are_given_once(machine: Machine) -> Iterator[Problem]:
     """A function can be in one place only; a whole slot has all its functions."""
     taken: list[tuple[str, str, frozenset[int]]] = []
     for number, card in enumerate(machine.pci):
+        if not card.is_named:
+            continue
         one = card.host.function
         functions = frozenset({one} if one is not None else card.functions or range(8))
         for key, slot, theirs in taken:
@@ -68,10 +88,14 @@ def virtual_functions_are_given_once(machine: Machine) -> Iterator[Problem]:
 def places_are_free(machine: Machine) -> Iterator[Problem]:
     """Each device sits at a place of its own: its ``port``, or its number among its kind."""
     kinds = {
-        "disk": [(n, disk.port) for n, disk in enumerate(machine.disk) if disk.on_bus in ("virtio", "nvme")],
-        "network": [(n, card.port) for n, card in enumerate(machine.network)],
-        "pci": [(n, card.port) for n, card in enumerate(machine.pci)],
-        "share": [(n, share.port) for n, share in enumerate(machine.share)],
+        "disk": [
+            (n, disk.port)
+            for n, disk in enumerate(machine.disk)
+            if disk.on_bus in ("virtio", "nvme") and disk.address is None
+        ],
+        "network": [(n, card.port) for n, card in enumerate(machine.network) if card.address is None],
+        "pci": [(n, card.port) for n, card in enumerate(machine.pci) if card.address is None],
+        "share": [(n, share.port) for n, share in enumerate(machine.share) if share.address is None],
     }
     board = board_of(machine)
     for kind, sections in kinds.items():
@@ -93,12 +117,12 @@ def places_are_free(machine: Machine) -> Iterator[Problem]:
                 )
 
 
-def usb_devices_are_named_one_way(machine: Machine) -> Iterator[Problem]:
-    """By what it is, or by where it is plugged in."""
+def usb_devices_are_named(machine: Machine) -> Iterator[Problem]:
+    """By what it is, by where it is plugged in, or by both: what must be there."""
     for number, stick in enumerate(machine.usb):
-        if (stick.id is None) == (stick.at is None):
-            what = "has neither id nor at" if stick.id is None else "has both id and at"
-            yield fault("usb-name", f"usb.{number}", what, 'name it by id = "046d:c547", or by its port: at = "1-2"')
+        if stick.id is None and stick.at is None:
+            hint = 'name it by id = "046d:c547", or by its port: at = "1-2"'
+            yield fault("usb-name", f"usb.{number}", "has neither id nor at", hint)
     for key, other, port in repeated((f"usb.{number}.at", stick.at) for number, stick in enumerate(machine.usb)):
         yield fault(
             "usb-twice", key, f"port {port} is passed by {other.rpartition('.')[0]} already", "pass each port once"
@@ -107,6 +131,8 @@ def usb_devices_are_named_one_way(machine: Machine) -> Iterator[Problem]:
 
 def usb_devices_find_room(machine: Machine) -> Iterator[Problem]:
     """The controller's ports are numbered; disks, tablet and sound card have theirs."""
+    if any(controller.kind == "usb" for controller in machine.controller):
+        return  # QEMU says which ports there are
     limit = _USB_AUDIO_LIMIT if machine.audio and machine.audio.card == "usb" else LIMIT
     if len(machine.usb) > limit:
         hint = "pass the whole USB controller with [[pci]]"
@@ -116,6 +142,6 @@ def usb_devices_find_room(machine: Machine) -> Iterator[Problem]:
 
 
 RULES = (
-    *(functions_are_given_once, functions_belong_to_a_slot, one_card_has_the_vga, virtual_functions_are_given_once),
-    *(places_are_free, usb_devices_are_named_one_way, usb_devices_find_room),
+    *(devices_are_named_one_way, functions_are_given_once, functions_belong_to_a_slot, one_card_has_the_vga),
+    *(virtual_functions_are_given_once, places_are_free, usb_devices_are_named, usb_devices_find_room),
 )

@@ -50,7 +50,7 @@ _OURS = {
 _NEED_A_WORD = frozenset(
     ("device", "object", "global", "drive", "blockdev", "netdev", "chardev", "fw_cfg", "smbios", "set")
 )
-_OUR_BUSES = ("usb0.", "vserial0.", "scsi0.", "sound0.")
+_OUR_BUSES = ("usb0.", "vserial0.", "scsi0.", "sound0.", "at-")
 
 
 def extra_words_are_options(machine: Machine) -> Iterator[Problem]:

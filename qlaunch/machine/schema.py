@@ -11,9 +11,11 @@ import msgspec
 
 from qlaunch.machine.model import Machine
 from qlaunch.values.cpus import CpuSet, PinList
+from qlaunch.values.guest import GuestAddress
 from qlaunch.values.mac import Mac
 from qlaunch.values.pci import DeviceId, PciAddress
 from qlaunch.values.size import Size
+from qlaunch.values.subnet import Subnet
 
 _RANGE = r"[0-9]+(-[0-9]+)?"
 _VALUES: dict[type, tuple[str, str, list[str]]] = {
@@ -33,10 +35,20 @@ _VALUES: dict[type, tuple[str, str, list[str]]] = {
         ["auto", "1,9,2,10"],
     ),
     Mac: (r"^\s*[0-9A-Fa-f][02468ACEace]([:-][0-9A-Fa-f]{2}){5}\s*$", "A unicast MAC address.", ["52:54:00:12:34:56"]),
+    Subnet: (
+        r"^\s*[0-9]{1,3}(\.[0-9]{1,3}){3}/(8|9|[12][0-9]|30)\s*$",
+        "The host's own IPv4 address in a network, with the length of its prefix.",
+        ["192.168.77.1/24"],
+    ),
     PciAddress: (
         r"^\s*([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[01][0-9A-Fa-f](\.[0-7])?\s*$",
         "A PCI function of the host, or a whole slot.",
         ["0b:00.0", "0000:0b:00"],
+    ),
+    GuestAddress: (
+        r"^\s*[01]?[0-9A-Fa-f](\.[0-7])?(/[01]?[0-9A-Fa-f](\.[0-7])?)*\s*$",
+        "Slot and function in the guest, behind those of the bridges that lead there.",
+        ["1b.0", "02.1/00.0"],
     ),
     DeviceId: (
         r"^\s*[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}\s*$",

@@ -22,6 +22,7 @@ _WANTED = {
     "CpuSet": 'a set of CPUs such as "0-3,8"',
     "PinList": 'a list of CPUs such as "1,9,2,10", or "auto"',
     "Mac": 'a MAC address such as "52:54:00:12:34:56"',
+    "Subnet": 'an address with a prefix such as "192.168.77.1/24"',
     "PciAddress": 'a PCI address such as "0b:00.0"',
     "DeviceId": 'an id such as "1002:73bf"',
 }

@@ -2,6 +2,9 @@
 
     {"ask": "status"}                                -> {"status": {…}}
     {"ask": "execute", "command": …, "arguments": …} -> {"return": …} or {"error": "…"}
+    {"ask": "show", "commands": [query-…]}           -> the answers in text, and a NUL byte (see show.py)
+    {"ask": "attach", "device": {…}} or "detach"     -> {"return": "what was done"} or {"error": "…"}
+    {"ask": "share"}                                 -> QMP from here on, with a greeting and events (see share.py)
     {"ask": "stop", "timeout_s": …, "force": …}      -> {"say": "…"} as it goes, then {"ended": {…}} once the host is
     restored
 
@@ -17,7 +20,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import trio
 
-from qlaunch.errors import MonitorError
+from qlaunch.duty import Plugged
+from qlaunch.errors import MonitorError, QlaunchError
+from qlaunch.run.share import share_monitor
 
 if TYPE_CHECKING:
     from qlaunch.run.supervisor import Supervisor
@@ -28,9 +33,14 @@ _LONGEST_REQUEST = 1 << 20
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One question."""
 
-    ask: Literal["status", "execute", "stop"]
+    ask: Literal["status", "execute", "show", "attach", "detach", "share", "stop"]
     command: str = ""
     arguments: dict[str, object] = {}
+    commands: list[str] = []
+    width: int | None = None  # of the terminal, 0 where there is none; None: each answer on one line
+    colour: bool = False
+    device: Plugged = Plugged()
+    pci: str = ""  # a PCI slot or function, instead of a USB device
     timeout_s: float | None = None
     force: bool = False
 
@@ -92,6 +102,12 @@ async def _answer(supervisor: "Supervisor", stream: trio.SocketStream) -> None:
             await _send(stream, {"status": await _status(supervisor)})
         case "execute":
             await _send(stream, await _execute(supervisor, request))
+        case "show":
+            await _show(supervisor, request, stream)
+        case "attach" | "detach":
+            await _send(stream, await _plug(supervisor, request))
+        case "share":
+            await _share(supervisor, stream)
         case "stop":
             waiting = socket.socket(fileno=os.dup(stream.socket.fileno()))
             supervisor.voice.add(supervisor.farewells.add(waiting))
@@ -106,6 +122,41 @@ async def _execute(supervisor: "Supervisor", request: Request) -> dict[str, obje
         return {"return": await guest.monitor.execute(request.command, request.arguments)}
     except MonitorError as error:
         return {"error": error.message}
+
+
+async def _show(supervisor: "Supervisor", request: Request, stream: trio.SocketStream) -> None:
+    guest = supervisor.guest
+    if guest is None:
+        await _send(stream, {"error": "the machine is not up yet"})
+        return
+    try:
+        from qlaunch.run.show import show  # noqa: PLC0415 - for who is asked such a thing
+
+        ask, runtime = guest.monitor.execute, supervisor.duty.runtime
+        text = await show(ask, runtime, request.commands, request.width, colour=request.colour)
+    except (ImportError, QlaunchError) as error:  # an upgrade since the start may have moved what is imported
+        await _send(stream, {"error": str(error)})
+        return
+    await stream.send_all(text.encode() + b"\0")
+
+
+async def _share(supervisor: "Supervisor", stream: trio.SocketStream) -> None:
+    if supervisor.guest is None:
+        await _send(stream, {"error": "the machine is not up yet"})
+    else:
+        await share_monitor(supervisor.guest, stream)
+
+
+async def _plug(supervisor: "Supervisor", request: Request) -> dict[str, object]:
+    attaches = request.ask == "attach"
+    try:
+        if request.pci:
+            act_on = supervisor.pci.attach if attaches else supervisor.pci.detach
+            return {"return": await act_on(request.pci)}
+        act = supervisor.hotplug.attach if attaches else supervisor.hotplug.detach
+        return {"return": await act(request.device)}
+    except QlaunchError as error:
+        return {"error": error.message, "hint": error.hint}
 
 
 async def _status(supervisor: "Supervisor") -> dict[str, object]:

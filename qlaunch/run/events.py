@@ -1,6 +1,7 @@
 """QMP events in words. Pure.
 
-Source: QEMU's ``qapi/run-state.json``, ``qapi/block-core.json``, ``qapi/qdev.json``, ``qapi/char.json``.
+Source: QEMU's ``qapi/run-state.json``, ``qapi/block-core.json``, ``qapi/qdev.json``, ``qapi/char.json``,
+``qapi/net.json``.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,4 +69,7 @@ _WORDS: dict[str, Callable[[Data], str | None]] = {
         f"the guest refused to give {data.get('device') or data.get('path')} back"
     ),
     "VSERPORT_CHANGE": _agent,
+    "NETDEV_STREAM_DISCONNECTED": lambda data: (
+        f"passt is gone, and with it the guest's way out by {str(data.get('netdev-id')).removesuffix('-host')}"
+    ),
 }

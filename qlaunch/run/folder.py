@@ -15,6 +15,7 @@ import msgspec
 
 from qlaunch.duty import Duty
 from qlaunch.errors import HostError
+from qlaunch.journal import FILE as JOURNAL
 from qlaunch.run.process import ProcessId
 
 RECORD_VERSION = 1
@@ -29,6 +30,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0
     running: bool = False  # the guest's first instruction was allowed
     duty: Duty
+
+    @property
+    def is_guest_alive(self) -> bool:
+        """Whether there is a guest that would lose something: one that was never let go would not."""
+        return self.running and self.qemu is not None and self.qemu.is_alive()
 
 
 class RunFolder:
@@ -69,17 +75,7 @@ class RunFolder:
         """Whether a supervisor holds the folder."""
         if self._lock is not None:
             return True
-        try:
-            descriptor = os.open(f"{self.path}/lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_held(f"{self.path}/lock")
 
     def read(self) -> Record | None:
         """Give the record, or None where there is none. Raises HostError for one that this version cannot read."""
@@ -105,6 +101,10 @@ class RunFolder:
             return True
         return record is not None and record.supervisor.is_alive()
 
+    def has_journal(self) -> bool:
+        """Whether something on the host is, or may be, changed for this machine."""
+        return os.path.exists(f"{self.path}/{JOURNAL}")
+
     def write(self, record: Record) -> None:
         """Replace the record whole: a reader sees the old or the new one."""
         temporary = f"{self.path}/record.json.new"
@@ -116,14 +116,17 @@ class RunFolder:
             raise _cannot_write(self.path, error) from error
 
     def clear(self) -> None:
-        """Remove every file but the lock: what a dead supervisor and a dead QEMU left."""
+        """Remove every file but the lock and the journal: what a dead supervisor and a dead QEMU left."""
         with suppress(FileNotFoundError):
             for entry in os.scandir(self.path):
-                if entry.name != "lock" and not entry.is_dir(follow_symlinks=False):
+                if entry.name not in ("lock", JOURNAL) and not entry.is_dir(follow_symlinks=False):
                     os.unlink(entry.path)
 
     def remove(self) -> None:
-        """Remove the folder, the lock last, and the folder of all machines if it is empty now."""
+        """Remove the folder, the lock last, and the folder of all machines if it is empty now.
+
+        A journal that is still there stays, with its folder: something on the host waits to be given back.
+        """
         self.clear()
         with suppress(FileNotFoundError):
             os.unlink(f"{self.path}/lock")
@@ -159,6 +162,21 @@ class RunFolder:
         record = self.read()
         holder = f" (supervisor {record.supervisor.pid}, QEMU {record.qemu.pid})" if record and record.qemu else ""
         return HostError(f"{name} is already running{holder}", f"stop it with: qlaunch down {name}")
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds a lock by a file; not when there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def machine_names(runtime: str) -> Iterator[str]:

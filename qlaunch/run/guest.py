@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -10,8 +11,10 @@ import trio
 
 from qlaunch.duty import Duty
 from qlaunch.run.process import ProcessId
-from qlaunch.run.qmp import Monitor
+from qlaunch.run.qmp import Event, Monitor
 
+Hear = Callable[[Event], None]
+_LAST_WORDS_S = 10.0
 How = Literal["powered-off", "stopped", "reset", "panicked", "qemu-died"]
 
 
@@ -41,6 +44,7 @@ class Guest:
         self.being_ended = trio.Lock()
         self.ending: Ending | None = None
         self.agent_open = False
+        self.listeners: list[Hear] = []  # those who hear the events as well
         self.resets = 0
         self._pidfd = pidfd
         self._is_child = is_child
@@ -63,6 +67,9 @@ class Guest:
         if self._is_child:
             with suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)  # noqa: ASYNC222 - it has ended, nothing is waited for
+        if self.ending is None:  # it may have said why, and nobody has listened yet
+            with trio.move_on_after(_LAST_WORDS_S):
+                await self.monitor.last_words()
         self.end("qemu-died", f"QEMU (pid {self.process.pid}) died unexpectedly")
         self.exited.set()
         self.halted.set()

@@ -1,27 +1,26 @@
-"""Start QEMU: its folders, its variable store, the supervisor's socket, the process. Blocking, without trio.
-
-The supervisor's QMP socket is bound and listened on here and handed to QEMU as a descriptor: the supervisor can
-connect at once and waits for the greeting, instead of looking again and again whether QEMU has made the path.
-"""
+"""Start a machine: its folders, its variable store, the host's changes, QEMU. Blocking, without trio."""
 
 import os
 import select
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import msgspec
 
-from qlaunch.devices.monitor import SUPERVISOR
-from qlaunch.errors import HostError, QemuError
+from qlaunch.errors import HostError, RestoreError
 from qlaunch.plan import Plan
+from qlaunch.run.changes import Changes
 from qlaunch.run.folder import Record, RunFolder
-from qlaunch.run.process import ProcessId, identify
+from qlaunch.run.grab import insist_on_grab
+from qlaunch.run.process import KILLED_S, ProcessId, identify, stays
+from qlaunch.run.sidecar_start import start_before_qemu
+from qlaunch.run.spawn import QEMU_LOG, SERIAL_LOG, make_log, spawn_qemu
+from qlaunch.run.thrown_away import remove_folder_of
+from qlaunch.run.timings import Clock, write_timings
+from qlaunch.run.voice import Say
 
-QEMU_LOG = "qemu.log"
 _LAST_WORDS_MS = 1000
 
 
@@ -34,34 +33,66 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pidfd: int
     is_child: bool
     made: tuple[str, ...] = ()  # files that a failed start takes back
+    changes: Changes
+    clock: Clock
+
+    def note_timings(self) -> None:
+        """Put on disk how long each part took so far."""
+        write_timings(self.record.duty.state, [*self.clock.parts, *self.changes.timings])
 
     def take_back(self) -> None:
         """Remove what a start made that then failed."""
         _remove(self.made)
 
+    def give_back(self) -> None:
+        """Undo the machine's changes to the host, and remove its runtime folder. Raises RestoreError."""
+        try:
+            self.changes.undo()
+        finally:
+            self.folder.remove()
+            remove_folder_of(self.record.duty.state)
+
     def forget_state(self) -> None:
         """Remove the state folder of an ephemeral machine."""
         state = self.record.duty.state
         with suppress(OSError):
-            _remove([entry.path for entry in os.scandir(state)])
+            # A TPM has a folder of its own.
+            for entry in list(os.scandir(state)):
+                if entry.is_dir(follow_symlinks=False):
+                    _remove([inner.path for inner in os.scandir(entry.path)])
+                    os.rmdir(entry.path)
+                else:
+                    _remove([entry.path])
             os.rmdir(state)
             os.rmdir(os.path.dirname(state))
 
 
-def start(plan: Plan, folder: RunFolder) -> Running:
-    """Start QEMU, paused, in a claimed folder. Raises HostError or QemuError with nothing left behind."""
+def start(plan: Plan, folder: RunFolder, say: Say, stop: Callable[[], bool]) -> Running:
+    """Prepare the host and start QEMU, paused, in a claimed folder.
+
+    Raises HostError or QemuError with nothing left behind; RestoreError when something is left; KeyboardInterrupt when
+    ``stop`` asked for an end before QEMU was started.
+    """
     duty = plan.duty
     made: list[str] = []
     pid: int | None = None
+    changes, clock = Changes(folder, say), Clock()
     try:
         folder.clear()
+        for evdev in duty.evdev:
+            insist_on_grab(evdev.path)
         _make_state_folder(duty.state)
+        if duty.user:
+            make_log(f"{duty.state}/{SERIAL_LOG}")
         made = _make_vars(plan)
         made += _keep_machine_type(plan)
         record = Record(supervisor=identify(os.getpid()), started=time.time(), duty=duty)
         folder.write(record)
-        with _listen(duty.socket(SUPERVISOR)) as listener:
-            pid = _spawn(plan, listener.fileno())
+        plan = _make_all(changes, plan, say, stop)
+        with clock.part("helpers"):
+            start_before_qemu(duty.sidecars, say)
+        with clock.part("start of QEMU"):
+            pid = spawn_qemu(plan)
         pidfd = os.pidfd_open(pid)
         try:
             process = identify(pid)
@@ -69,37 +100,81 @@ def start(plan: Plan, folder: RunFolder) -> Running:
             process = ProcessId(pid, 0)
         record = msgspec.structs.replace(record, qemu=process)
         folder.write(record)
-    except BaseException:
+    except BaseException as error:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)  # ours and not reaped: the number is still its own
             os.waitpid(pid, 0)
         _remove(made)
-        folder.remove()
+        try:
+            changes.undo()
+        except RestoreError as left:
+            raise left.after(error) from error
+        finally:
+            folder.remove()
         raise
-    return Running(folder=folder, record=record, process=process, pidfd=pidfd, is_child=True, made=tuple(made))
+    return Running(
+        folder=folder,
+        record=record,
+        process=process,
+        pidfd=pidfd,
+        is_child=True,
+        made=tuple(made),
+        changes=changes,
+        clock=clock,
+    )
 
 
-def adopt(folder: RunFolder, record: Record) -> Running:
+def _make_all(changes: Changes, plan: Plan, say: Say, stop: Callable[[], bool]) -> Plan:
+    """Make the changes. Gives the plan that holds: another one where huge pages cannot be had.
+
+    Whether they can is found out first, before a service is stopped that would be stopped again.
+    """
+    made = plan.changes[:0]
+    while plan.instead:
+        made = [step for step in plan.changes if step.kind == "hugepages"]
+        try:
+            if not changes.make(made, stop=stop):
+                raise KeyboardInterrupt
+            break
+        except HostError as error:
+            say(f"{error.message}; going on without them")
+            changes.take_back()
+            plan, made = plan.instead, []
+    if not changes.make([step for step in plan.changes if step not in made], stop=stop):
+        raise KeyboardInterrupt
+    return plan
+
+
+def adopt(folder: RunFolder, record: Record, say: Say) -> Running:
     """Take over a QEMU whose supervisor is dead; the folder is claimed already."""
     if record.qemu is None or not record.qemu.is_alive():
         raise HostError(f"no QEMU of {record.duty.name} is left to take over")
     process = record.qemu
     record = msgspec.structs.replace(record, supervisor=identify(os.getpid()))
     folder.write(record)
-    return Running(folder=folder, record=record, process=process, pidfd=os.pidfd_open(process.pid), is_child=False)
+    return Running(
+        folder=folder,
+        record=record,
+        process=process,
+        pidfd=os.pidfd_open(process.pid),
+        is_child=False,
+        changes=Changes(folder, say),
+        clock=Clock(),
+    )
 
 
 def kill(running: Running) -> int | None:
     """Kill QEMU and wait until it is gone.
 
-    Gives its exit status, negative for a signal, or None if it was not a child.
+    Gives its exit status, negative for a signal, or None if it was not a child. Raises HostError for one that stays.
     """
     waiter = select.poll()
     waiter.register(running.pidfd, select.POLLIN)
     # A QEMU that closed its monitor is on its way out: its own status says more than that of a SIGKILL.
     if not waiter.poll(_LAST_WORDS_MS):
         running.process.send(signal.SIGKILL)
-        waiter.poll()
+        if not waiter.poll(KILLED_S * 1000):
+            raise stays(running.process.pid)
     if not running.is_child:
         return None
     try:
@@ -164,40 +239,3 @@ def _make_vars(plan: Plan) -> list[str]:
         reason = os.strerror(error.errno or 0).lower()
         raise HostError(f"cannot copy {firmware.vars_template} to {firmware.vars}: {reason}") from error
     return [firmware.vars]
-
-
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(path)
-        os.chmod(path, 0o600)
-        listener.listen(1)
-    except OSError as error:
-        listener.close()
-        raise HostError(f"cannot listen on {path}: {error.strerror or error}") from error
-    return listener
-
-
-def _spawn(plan: Plan, listener: int) -> int:
-    """Start the process in a session of its own: Ctrl-C in the terminal must not reach it, since it would quit."""
-    by_path = f"path={plan.duty.socket(SUPERVISOR)}".replace(",", ",,")
-    argv = [word.replace(by_path, f"fd={listener}") if f"id={SUPERVISOR}-chr" in word else word for word in plan.argv]
-    log = os.open(f"{plan.duty.state}/{QEMU_LOG}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(listener,),
-            start_new_session=True,
-            umask=0o077,
-        )
-    except FileNotFoundError as error:
-        raise QemuError(f"{argv[0]} is not installed", "install QEMU, or name the binary in qemu.binary") from error
-    except OSError as error:
-        raise QemuError(f"cannot start {argv[0]}: {error.strerror or error}") from error
-    finally:
-        os.close(log)
-    child.returncode = 0  # the pidfd is waited for instead; Popen would complain that nobody did
-    return child.pid

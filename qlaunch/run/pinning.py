@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from qlaunch.duty import Pins
-from qlaunch.errors import HostError
+from qlaunch.errors import HostError, MonitorError
 from qlaunch.values.cpus import CpuSet
 
 Key = TypeVar("Key", int, str)
@@ -18,14 +18,17 @@ _POLICIES = {"fifo": os.SCHED_FIFO, "rr": os.SCHED_RR}
 
 
 def pin_threads(pid: int, pins: Pins, vcpus: Mapping[int, int], iothreads: Mapping[str, int]) -> None:
-    """Pin everything; ``vcpus`` and ``iothreads`` map to thread ids. Raises HostError where the kernel differs.
+    """Pin everything; ``vcpus`` and ``iothreads`` map to thread ids.
 
-    Every thread first gets the emulator's set, so that workers and those made later inherit it, then the named ones
-    their own.
+    Raises HostError where the kernel differs, MonitorError where QEMU has ended: what it said counts for more.
+
+    Every other thread gets the emulator's set, so that workers and those made later inherit it. The named ones get
+    their own at once: in an isolated partition they have no others.
     """
     if pins.emulator:
         everything = CpuSet.parse(pins.emulator)
-        for thread in threads(pid):
+        named = {vcpus.get(int(number)) for number in pins.vcpus} | {iothreads.get(name) for name in pins.iothreads}
+        for thread in (thread for thread in _threads_of_qemu(pid) if thread not in named):
             _pin(thread, everything, "the emulator", tolerate_gone=True)
     for name, cpus in pins.iothreads.items():
         _pin(_known(iothreads, name, "iothread"), CpuSet.parse(cpus), f"iothread {name}")
@@ -50,6 +53,13 @@ def set_scheduler(scheduler: str, vcpus: Mapping[int, int]) -> None:
 def threads(pid: int) -> Iterator[int]:
     """Yield the thread ids of a process."""
     yield from (int(name) for name in os.listdir(f"/proc/{pid}/task"))
+
+
+def _threads_of_qemu(pid: int) -> list[int]:
+    try:
+        return list(threads(pid))
+    except OSError as error:
+        raise MonitorError(f"QEMU (pid {pid}) ended while its threads were pinned") from error
 
 
 def _pin(thread: int, cpus: CpuSet, what: str, *, tolerate_gone: bool = False) -> None:

@@ -4,12 +4,16 @@ Source: ``proc_pid_stat(5)``, field 22 (starttime, in clock ticks since boot); `
 """
 
 import os
+import select
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
 
+from qlaunch.errors import HostError
+
+# To end takes time where gigabytes are given back and devices are reset; whoever takes longer than this does not end.
+KILLED_S = 60.0
 _START_TIME = 22  # counted from 1, as the manual page does
 
 
@@ -23,11 +27,39 @@ class ProcessId(msgspec.Struct, frozen=True):
         """Whether this very process still runs; a zombie does not."""
         return _start_time(self.pid) == self.start
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, which need not come; whether it is gone."""
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.is_alive():
+                    select.select([descriptor], [], [], seconds)
+            finally:
+                os.close(descriptor)
+        return not self.is_alive()
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if the process is still there."""
-        if self.is_alive():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)  # first: from here on the number is looked at and used by nobody else
+            try:
+                if self.is_alive():
+                    signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)
+
+
+def end_process(process: ProcessId) -> None:
+    """Kill a process, and wait until it is gone. It need not be a child. Raises HostError for one that stays."""
+    process.send(signal.SIGKILL)
+    if not process.ends_within(KILLED_S):
+        raise stays(process.pid)
+
+
+def stays(pid: int) -> HostError:
+    """Say that a process does not end, even when it is killed."""
+    message = f"process {pid} was killed and does not end: it is inside the kernel, as where a device does not answer"
+    return HostError(message, f"see: cat /proc/{pid}/stack; and try again once it is gone, or restart the host")
 
 
 def identify(pid: int) -> ProcessId:
@@ -36,17 +68,6 @@ def identify(pid: int) -> ProcessId:
     if start is None:
         raise ProcessLookupError(pid)
     return ProcessId(pid, start)
-
-
-def find_by_word(word: str) -> Iterator[ProcessId]:
-    """Yield the processes that have a text in their command line, e.g. the path of a socket that is theirs alone."""
-    wanted = word.encode()
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            with suppress(OSError):
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    if wanted in file.read():
-                        yield identify(int(name))
 
 
 def _start_time(pid: int) -> int | None:

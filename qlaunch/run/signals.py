@@ -20,6 +20,11 @@ class EarlySignals:
         for number in self._ending:
             signal.signal(number, self._note)
 
+    def ignore_hangup(self) -> None:
+        """Let a terminal go away without any consequence."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._ending = [number for number in self._ending if number != signal.SIGHUP]
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.noted.append(signal.Signals(number))
 

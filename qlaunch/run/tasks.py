@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from qlaunch.run.notify import ServiceManager
+
 if TYPE_CHECKING:
     import trio
 
@@ -19,8 +21,9 @@ class Companion(Protocol):
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True):
-    """A status line, a word when the guest runs, and a companion."""
+    """A status line, a word when the guest runs, a companion, and the systemd that is told of all of it."""
 
     show: Callable[[str], None] | None = None
     on_up: Callable[[], None] | None = None
     companion: Callable[..., Awaitable[None]] | None = None  # a Companion: msgspec cannot hold a Protocol here
+    manager: ServiceManager = ServiceManager()

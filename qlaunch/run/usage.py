@@ -40,10 +40,10 @@ def read_usage(pid: int) -> dict[str, Any]:
             usage["threads"].append(
                 {
                     "tid": thread.id,
-                    "name": _name(pid, thread.id),
+                    "name": name_of(pid, thread.id),
                     "cpu_percent": round(100 * (thread.user_time + thread.system_time) / age, 1),
                     "allowed": str(CpuSet(os.sched_getaffinity(thread.id))),
-                    "last_cpu": _last_cpu(pid, thread.id),
+                    "last_cpu": last_cpu(pid, thread.id),
                 }
             )
     return usage
@@ -54,12 +54,14 @@ def _age(process: psutil.Process) -> float:
     return max(time.time() - created, 0.001)
 
 
-def _name(pid: int, thread: int) -> str:
+def name_of(pid: int, thread: int) -> str:
+    """Give a thread's name. Raises OSError when it is gone."""
     with open(f"/proc/{pid}/task/{thread}/comm", encoding="utf-8", errors="replace") as file:
         return file.read().strip()
 
 
-def _last_cpu(pid: int, thread: int) -> int:
+def last_cpu(pid: int, thread: int) -> int:
+    """Give the CPU that a thread ran on last. Raises OSError when it is gone."""
     with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
         line = file.read()
     return int(line[line.rindex(b")") + 2 :].split()[_LAST_CPU - 3])

@@ -114,9 +114,11 @@ def _cpu(files: Files, cpu: int, row: dict[str, Any], *, core_id: int, core: Cpu
     for index, (level, kind, size, cpus) in enumerate(caches):
         files.put(f"{folder}/cache/index{index}", level=level, type=kind, size=size, shared_cpu_list=cpus)
     if "max_khz" in row:
-        files.put(f"{folder}/cpufreq", scaling_driver=row.get("cpufreq", "acpi-cpufreq"))
-        files.put(f"{folder}/cpufreq", scaling_governor="schedutil", cpuinfo_min_freq=800000)
-        files.put(f"{folder}/cpufreq", cpuinfo_max_freq=row["max_khz"])
+        policy = f"{CPU}/cpufreq/policy{cpu}"
+        files.links[f"{folder}/cpufreq"] = f"../cpufreq/policy{cpu}"
+        files.put(policy, scaling_driver=row.get("cpufreq", "acpi-cpufreq"), cpuinfo_max_freq=row["max_khz"])
+        files.put(policy, scaling_governor="schedutil", cpuinfo_min_freq=800000)
+        files.put(policy, scaling_available_governors="performance schedutil", affected_cpus=cpu)
     if "perf" in row:
         files.put(f"{folder}/acpi_cppc", highest_perf=row["perf"], nominal_perf=row["perf"] * 2 // 3)
 

@@ -1,0 +1,5 @@
+#!/bin/sh
+cat > /tmp/note <<EOT
+over
+EOT
+modprobe amdgpu

@@ -1,0 +1,2 @@
+#!/bin/bash
+xrandr --output HDMI-0 --off
