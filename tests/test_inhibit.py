@@ -14,7 +14,7 @@ import trio.testing
 from qlaunch.run import inhibit, transient
 from qlaunch.run.inhibit import inhibitors
 from qlaunch.run.notify import ServiceManager
-from qlaunch.run.transient import move_to_own_unit
+from qlaunch.run.transient import end_empty_scope, move_to_own_unit
 from qlaunch.steps import systemd
 from tests.fakes.systemd_bus import LOGIND, FakeSystemdBus, systemd_bus
 
@@ -209,3 +209,23 @@ def test_a_move_that_is_refused_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     said: list[str] = []
     assert move_to_own_unit("ada", said.append) is None
     assert said[0].startswith("stays in session-3.scope, and may end with it: D-Bus of ")
+
+
+@needs_bus
+@pytest.mark.parametrize(("populated", "stopped"), [("0", True), ("1", False), (None, False)])
+def test_a_scope_of_qemu_in_which_nothing_is_left_is_stopped(
+    populated: str | None,
+    stopped: bool,  # noqa: FBT001
+    fake: FakeSystemdBus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transient, "_GROUPS", (f"{tmp_path}/none", str(tmp_path)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    fake.units[r"qlaunch-a\x20b.scope"] = "active"
+    if populated:
+        group = tmp_path / r"qlaunch-a\x20b.scope"
+        group.mkdir()
+        (group / "cgroup.events").write_text(f"populated {populated}\nfrozen 0\n")
+    end_empty_scope("a b")
+    assert (("StopUnit", (r"qlaunch-a\x20b.scope", "ignore-dependencies")) in fake.calls) is stopped

@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from qlaunch.errors import HostError, MonitorError
-from qlaunch.run import launch, loop, process
+from qlaunch.errors import HostError, MonitorError, RestoreError
+from qlaunch.run import launch, loop, process, session
 from qlaunch.run.folder import Record, RunFolder
 from qlaunch.run.hotplug import _held_nodes
 from qlaunch.run.launch import Running
 from qlaunch.run.pinning import pin_threads
 from qlaunch.run.process import ProcessId, identify
-from qlaunch.run.session import _supervise
+from qlaunch.run.session import _supervise, undo_dead
 from qlaunch.run.signals import EarlySignals
 from qlaunch.run.tasks import Tasks
 from qlaunch.run.timings import Clock
@@ -71,6 +71,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def scopes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The machines whose empty scopes were ended."""
+    ended: list[str] = []
+    for module in (launch, session):
+        monkeypatch.setattr(module, "end_empty_scope", ended.append)
+    return ended
+
+
+@pytest.fixture
 def mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_in_trio(_act: object) -> None:
         raise ZeroDivisionError
@@ -98,11 +107,27 @@ def test_a_mistake_ends_a_guest_that_never_ran_and_leaves_one_that_runs(stage: S
 
 @pytest.mark.usefixtures("mistake")
 @pytest.mark.parametrize("is_child", [False, True])
-def test_a_mistake_after_the_end_of_qemu_gives_the_host_back(stage: Stage, *, is_child: bool) -> None:
+def test_a_mistake_after_the_end_of_qemu_gives_the_host_back(
+    stage: Stage, scopes: list[str], *, is_child: bool
+) -> None:
     stage.end()
     with pytest.raises(ZeroDivisionError):
         stage.fail(is_child=is_child)
     assert stage.changes.undone
+    assert scopes == ["m"]
+
+
+def test_what_the_dead_left_is_undone_with_the_scope_of_their_qemu(
+    tmp_path: Path, scopes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object) -> None:
+        raise RestoreError("the host is not as it was")
+
+    record = Record(supervisor=ProcessId(1, 1), duty=FakeRunning().duty([]))
+    monkeypatch.setattr(session, "undo_left", fail)
+    with pytest.raises(RestoreError):
+        undo_dead(RunFolder(f"{tmp_path}/m"), record, print)
+    assert scopes == ["m"]
 
 
 def test_a_qemu_that_ends_while_it_is_looked_at_is_told(stage: Stage) -> None:

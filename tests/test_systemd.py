@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jeepney import Message
@@ -310,6 +311,79 @@ def test_qemu_is_not_in_a_scope_because_there_is_one_of_that_name() -> None:
     assert Scope().read(host, key) is None
     Scope().write(host, key, "active")
     assert Scope().read(host, key) == "active"
+
+
+EVENTS = "/sys/fs/cgroup/a.scope/cgroup.events"
+
+
+def test_a_scope_that_its_process_did_not_live_to_see_is_ended(tmp_path: Path) -> None:
+    host = FakeHost()
+    changes = scope_of_ada(host, tmp_path)
+    del host.files["/proc/12/cgroup"]
+    assert Scope().read(host, "a.scope of 12 on 4") == "empty"
+    assert not changes.undo()
+    assert not host.systemd.states
+    assert not host.files
+
+
+def test_a_scope_that_is_asked_for_and_not_made_yet_is_ended(tmp_path: Path) -> None:
+    host = FakeHost()
+    changes = scope_of_ada(host, tmp_path)
+    host.files.clear()
+    assert Scope().read(host, "a.scope of 12 on 4") is None
+    assert not changes.undo()
+    assert not host.systemd.states
+
+
+def test_a_scope_with_processes_is_left_to_them(tmp_path: Path) -> None:
+    host = FakeHost()
+    changes = scope_of_ada(host, tmp_path)
+    del host.files["/proc/12/cgroup"]
+    host.files[EVENTS] = "populated 1\nfrozen 0"
+    assert not changes.undo()
+    assert host.systemd.states == {"a.scope": "active"}
+
+
+def test_a_qemu_that_lives_on_in_its_scope_is_not_stopped_and_told(tmp_path: Path) -> None:
+    host = FakeHost()
+    changes = scope_of_ada(host, tmp_path)
+    host.files[EVENTS] = "populated 1\nfrozen 0"
+    assert [left.reason for left in changes.undo()] == ["QEMU 12 is still in it"]
+    assert host.systemd.states == {"a.scope": "active"}
+
+
+def test_a_scope_is_ended_whatever_waits_for_what(fake: FakeSystemdBus) -> None:
+    fake.units["a.scope"] = "active"
+    SystemBus().end_scope("a.scope")
+    assert ("StopUnit", ("a.scope", "ignore-dependencies")) in fake.calls
+
+
+def test_the_end_of_a_scope_that_is_not_there_is_none(fake: FakeSystemdBus) -> None:
+    SystemBus().end_scope("a.scope")
+    assert not [call for call in fake.calls if call[0] == "StopUnit"]
+
+
+def test_a_scope_that_goes_by_itself_meanwhile_is_ended(fake: FakeSystemdBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.units["a.scope"] = "active"
+    fake.refusals["StopUnit"] = ("org.freedesktop.systemd1.NoSuchUnit", "Unit a.scope not loaded.")
+    with pytest.raises(HostError, match="not loaded"):
+        SystemBus().end_scope("a.scope")
+    told = systemd._job
+
+    def gone(*given: Any) -> None:
+        fake.units.clear()
+        told(*given)
+
+    monkeypatch.setattr(systemd, "_job", gone)
+    SystemBus().end_scope("a.scope")
+
+
+def scope_of_ada(host: FakeHost, folder: Path) -> HostChanges:
+    (folder / "ada").mkdir()
+    journal = Journal.open(str(folder / "ada"), "ada", "1")
+    changes = HostChanges(host, journal, Leases(str(folder), "ada", "1"), lambda _text: None)
+    changes.carry_out([Step(kind="scope", summary="a scope", claims={"a.scope of 12 on 4": "active"}, lane="one")])
+    return changes
 
 
 @pytest.mark.parametrize(

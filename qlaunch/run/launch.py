@@ -19,6 +19,7 @@ from qlaunch.run.sidecar_start import start_before_qemu
 from qlaunch.run.spawn import QEMU_LOG, SERIAL_LOG, make_log, spawn_qemu
 from qlaunch.run.thrown_away import remove_folder_of
 from qlaunch.run.timings import Clock, write_timings
+from qlaunch.run.transient import end_empty_scope
 from qlaunch.run.voice import Say
 
 _LAST_WORDS_MS = 1000
@@ -49,8 +50,11 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
         try:
             self.changes.undo()
         finally:
-            self.folder.remove()
-            remove_folder_of(self.record.duty.state)
+            try:
+                end_empty_scope(self.record.duty.name)  # while no other QEMU of this machine can be on its way into it
+            finally:
+                self.folder.remove()
+                remove_folder_of(self.record.duty.state)
 
     def forget_state(self) -> None:
         """Remove the state folder of an ephemeral machine."""

@@ -16,7 +16,7 @@ from qlaunch.run.process import KILLED_S, end_process, stays
 from qlaunch.run.signals import EarlySignals
 from qlaunch.run.tasks import Tasks
 from qlaunch.run.thrown_away import remove_folder_of
-from qlaunch.run.transient import move_to_own_unit
+from qlaunch.run.transient import end_empty_scope, move_to_own_unit
 from qlaunch.run.voice import Say, Voice
 from qlaunch.steps.marked import end_marked
 from qlaunch.steps.step import Step
@@ -78,6 +78,7 @@ def undo_dead(folder: RunFolder, record: Record | None, say: Say) -> None:
     finally:
         if record:
             remove_folder_of(record.duty.state)
+            end_empty_scope(record.duty.name)
 
 
 def surviving(record: Record | None) -> Record | None:

@@ -14,6 +14,7 @@ AttachProcessesToUnit; ``systemd.scope(5)``; ``systemd.unit(5)``, Before= (rever
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from qlaunch.errors import HostError
 from qlaunch.machine.sidecar import SidecarSpec
@@ -21,6 +22,8 @@ from qlaunch.run.voice import Say
 
 # Where systemd runs this system (sd_booted(3)).
 _BOOTED = "/run/systemd/system"
+# Where it mounts the unified hierarchy, alone or beside the older one.
+_GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 # Longer than a guest may take to shut down by any sensible setting: systemd kills what is left after it.
 _STOP_S = 1800
 
@@ -78,6 +81,29 @@ def move_qemu(name: str, pid: int, sidecars: Sequence[SidecarSpec], say: Say) ->
         _enter(f"qlaunch-{escaped(name)}.scope", [pid, *helpers], properties)
     except HostError as error:
         say(f"QEMU stays in the supervisor's scope, and hears when that is stopped: {error.message}")
+
+
+def end_empty_scope(name: str) -> None:
+    """End QEMU's scope if nothing is in it: systemd keeps one for ever whose process died while it was moved there.
+
+    One of a user's own manager stays: it is in nobody's way, and the machine's next QEMU goes into it.
+    """
+    if os.geteuid() != 0 or not any(map(_has_our_scopes, _GROUPS)):
+        return
+    from qlaunch.steps.shield import EMPTY  # noqa: PLC0415 - where there is systemd
+    from qlaunch.steps.systemd import SystemBus, escaped  # noqa: PLC0415 - same
+
+    unit = f"qlaunch-{escaped(name)}.scope"
+    for groups in _GROUPS:
+        with suppress(OSError, HostError), open(f"{groups}/{unit}/cgroup.events", encoding="ascii") as file:
+            if EMPTY in file.read():
+                SystemBus().end_scope(unit)
+
+
+def _has_our_scopes(groups: str) -> bool:
+    with suppress(OSError):
+        return any(name.startswith("qlaunch-") and name.endswith(".scope") for name in os.listdir(groups))
+    return False
 
 
 def _supervisor_unit(name: str) -> str:

@@ -3,13 +3,15 @@
 The scope comes first: a slice that loses CPUs takes them from every process below it, QEMU among them.
 
 Source: ``systemd.resource-control(5)``, AllowedCPUs; ``systemd.special(7)`` (the slices, init.scope);
-``cgroups(7)`` (/proc/PID/cgroup).
+``cgroups(7)`` (/proc/PID/cgroup); systemd's ``src/core/scope.c`` (a scope ends when its group becomes empty, of which
+the kernel tells; one whose process was a zombie when it was moved there has never been anything else).
 """
 
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qlaunch.errors import HostError
 from qlaunch.steps.kind import Kind
 from qlaunch.values.cpus import CpuSet
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from qlaunch.steps.host import Host
 
 SLICES = ("system.slice", "user.slice", "init.scope")
+EMPTY = "populated 0"  # of a cgroup.events
 _ONLINE = "/sys/devices/system/cpu/online"
 
 
@@ -58,25 +61,46 @@ class Shield(Kind):
 
 
 class Scope(Kind):
-    """A key is ``NAME of PID on CPUS``, a value ``active``. It goes when its process goes: there is nothing to undo."""
+    """A key is ``NAME of PID on CPUS``, a value ``active``, or ``empty`` for one with no process at all.
+
+    It goes with its last process, as a rule. One whose process died while systemd made it would stay for ever: it never
+    had a process that systemd could see leave. So an undo stops it, and one that was asked for and is not made yet; one
+    with processes is left to them.
+    """
 
     name = "scope"
     exclusive = True
+    # The request of somebody who was killed over it may still stand in systemd's queue.
+    reads_early = True
 
     def read(self, host: "Host", key: str) -> str | None:
         """Give whether the process is in it: a scope of that name may be the last run's, which systemd still closes."""
         name, pid, _ = _parts(key)
-        return "active" if name in re.split("[/\n]", host.read(f"/proc/{pid}/cgroup") or "") else None
+        if name in re.split("[/\n]", host.read(f"/proc/{pid}/cgroup") or ""):
+            return "active"
+        return "empty" if _events(host, name) == EMPTY else None
 
     def write(self, host: "Host", key: str, value: str | None) -> None:
-        """Put the process into the scope. Raises HostError."""
+        """Put the process into the scope, or end the scope. Raises HostError."""
+        name, pid, cpus = _parts(key)
         if value is not None:
-            name, pid, cpus = _parts(key)
             host.systemd.make_scope(name, int(pid), CpuSet.parse(cpus))
+        elif _events(host, name) in ("", EMPTY):
+            host.systemd.end_scope(name)
+        elif self.read(host, key):
+            raise HostError(f"QEMU {pid} is still in it")
 
-    def settle(self, current: str | None, original: str | None, claim: str, others: Sequence[str]) -> str | None:  # noqa: ARG002 - as Kind
-        """Leave it: systemd removes a scope that is empty."""
-        return current
+    def settle(self, current: str | None, original: str | None, claim: str, others: Sequence[str]) -> None:
+        """Let it go: QEMU has ended."""
+
+
+def _events(host: "Host", scope: str) -> str:
+    """Give whether anything is in a scope, in the kernel's words; nothing where there is none.
+
+    It is in the root's slice, of the one hierarchy that systemd mounts there.
+    """
+    found = re.search("populated [01]", host.read(f"/sys/fs/cgroup/{scope}/cgroup.events") or "")
+    return found[0] if found else ""
 
 
 def _parts(key: str) -> tuple[str, str, str]:

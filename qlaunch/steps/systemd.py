@@ -56,6 +56,9 @@ class Systemd(Protocol):
         A scope of that name that is still there takes the process as well.
         """
 
+    def end_scope(self, name: str) -> None:
+        """Stop a scope, and wait until it is gone; nothing where there is none. Nothing else's stop is waited for."""
+
     def names(self, unit: str) -> list[str]:
         """Give all names of a unit, of which ``display-manager.service`` may be one."""
 
@@ -131,6 +134,22 @@ class SystemBus:
                 start_transient(name, properties)
             else:
                 self.set_cpus(name, cpus)
+
+    def end_scope(self, name: str) -> None:
+        """See Systemd."""
+        with system_bus() as bus:
+
+            def is_there() -> bool:
+                return bool(bus.get(_NAME, _object(name), f"{_NAME}.Unit", "LoadState") != "not-found")
+
+            if not is_there():
+                return
+            try:
+                # It stops before this process' unit by rights: one that waits for this process would wait for ever.
+                _job(bus, name, "StopUnit", "ss", (name, "ignore-dependencies"))
+            except HostError:  # it has gone meanwhile, by itself
+                if is_there():
+                    raise
 
     def names(self, unit: str) -> list[str]:
         """See Systemd."""

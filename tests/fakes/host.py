@@ -77,6 +77,18 @@ class FakeSystemd:
     def stop(self, unit: str) -> None:
         self._host.change(unit, "stop", lambda: self.states.update({unit: "inactive"}))
 
+    def end_scope(self, unit: str) -> None:
+        if unit not in self.states:
+            return
+
+        def stop() -> None:
+            del self.states[unit]
+            self._host.files.pop(f"/sys/fs/cgroup/{unit}/cgroup.events", None)
+            for path in [path for path, text in self._host.files.items() if text == f"0::/{unit}"]:
+                del self._host.files[path]
+
+        self._host.change(unit, "stop", stop)
+
     def cpus(self, unit: str) -> CpuSet:
         return self.limits.get(unit, CpuSet())
 
@@ -84,8 +96,13 @@ class FakeSystemd:
         self._host.change(unit, str(cpus), lambda: self.limits.update({unit: cpus}))
 
     def make_scope(self, name: str, pid: int, cpus: CpuSet) -> None:
-        files = self._host.files
-        self._host.change(name, f"{pid} on {cpus}", lambda: files.update({f"/proc/{pid}/cgroup": f"0::/{name}"}))
+        def make() -> None:
+            self.states[name] = "active"
+            # As with one that has ended and is not reaped yet, which is how an undo finds QEMU.
+            self._host.files[f"/sys/fs/cgroup/{name}/cgroup.events"] = "populated 0\nfrozen 0"
+            self._host.files[f"/proc/{pid}/cgroup"] = f"0::/{name}"
+
+        self._host.change(name, f"{pid} on {cpus}", make)
 
 
 class FakeHost:

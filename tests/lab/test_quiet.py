@@ -105,3 +105,37 @@ def test_a_write_that_is_refused_undoes_the_rest(calm: LabHost, error: str) -> N
     assert ended.status == 3
     assert "/proc/sys/vm/stat_interval" in ended.err
     assert "Traceback" not in ended.err
+
+
+# systemd takes it for a process like any other, which then never leaves the scope.
+DEAD = """
+import os, tempfile
+from qlaunch.journal.engine import HostChanges
+from qlaunch.journal.file import Journal
+from qlaunch.journal.leases import Leases
+from qlaunch.steps.host import LocalHost
+from qlaunch.steps.step import Step
+from qlaunch.steps.systemd import SystemBus
+
+root = tempfile.mkdtemp(dir="/run")
+os.mkdir(f"{root}/dead")
+pid = os.fork()
+if not pid:
+    os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+host = LocalHost(print)
+journal = Journal.open(f"{root}/dead", "dead", "1")
+changes = HostChanges(host, journal, Leases(root, "dead", "1"), print)
+scope = f"qlaunch-dead.scope of {pid} on 0-1"
+changes.carry_out([Step(kind="scope", summary="a scope", claims={scope: "active"}, lane="quiet")])
+os.waitpid(pid, 0)
+print(host.systemd.state("qlaunch-dead.scope"))
+print(changes.undo(), host.systemd.state("qlaunch-dead.scope"))
+journal.close()
+os.removedirs(f"{root}/dead")
+"""
+
+
+def test_a_scope_whose_process_dies_while_it_is_made_does_not_stay(host: LabHost) -> None:
+    said = host.run("python3", "-P", "-c", DEAD).out.splitlines()
+    assert said[-2:] == ["active", "[] missing"], said
