@@ -17,7 +17,7 @@ from qlaunch.errors import HostError, RestoreError
 from qlaunch.journal.engine import HostChanges, StepError, raise_leftovers
 from qlaunch.journal.file import Journal, read_journal
 from qlaunch.journal.leases import Leases
-from qlaunch.journal.record import Begin, Change, DamagedLineError, Made, Undone, parse_line, print_line
+from qlaunch.journal.record import Begin, Change, DamagedLineError, Made, Undoing, Undone, parse_line, print_line
 from qlaunch.steps.kind import Refused
 from qlaunch.steps.step import Step
 from qlaunch.steps.waits import KERNEL, Wait, note
@@ -64,7 +64,12 @@ def test_a_line_is_read_as_it_was_printed(
     before: dict[str, str | None], claims: dict[str, str], after: dict[str, str | None], text: str, number: int
 ) -> None:
     change = Change(number=number, kind=text, summary=text, lane=text, before=before, claims=claims, after=after)
-    for line in (change, Made(number=number, refused=claims, differs=after), Undone(number=number, kept=before)):
+    for line in (
+        change,
+        Made(number=number, refused=claims, differs=after),
+        Undoing(number=number, without=before, given_back=tuple(claims)),
+        Undone(number=number, kept=before),
+    ):
         printed = print_line(line)
         assert printed.count(b"\n") == 1
         assert parse_line(printed[:-1]) == line

@@ -9,8 +9,8 @@ Owns: the order. Must not: know what a kind means, or a machine file, or an even
 import errno
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
 import msgspec
@@ -19,7 +19,7 @@ from qlaunch.errors import HostError, RestoreError
 from qlaunch.journal.file import Journal
 from qlaunch.journal.lanes import work_in_lanes
 from qlaunch.journal.leases import Lease, Leases
-from qlaunch.journal.record import Change, Made, State, Undone
+from qlaunch.journal.record import Change, Made, State, Undoing, Undone
 from qlaunch.steps import kind_named
 from qlaunch.steps.host import Host
 from qlaunch.steps.kind import ForeignChangeError, Kind, Refused
@@ -166,7 +166,8 @@ class HostChanges:
         for key, claim in step.claims.items():
             others = leased.get(key, [])
             _refuse_conflict(kind, step, key, others)
-            current, claims = kind.read(self._host, key), [lease.claim for lease in others]
+            current = kind.read(self._host, key)
+            claims = _in_force(kind, current, others)
             found[key] = current
             before[key] = kind.original(current, others[0].before, claims) if others else current
             after[key] = kind.merge(before[key], [*claims, claim])
@@ -216,20 +217,26 @@ class HostChanges:
             reason = f"this qlaunch does not know changes of the kind {change.kind!r}"
             return [_left(change, key, reason) for key in change.before]
         left: list[Leftover] = []
+        done: list[str] = []
         kept: State = {}
+        given_back = self._journal.undoing(change.number).given_back
         try:
             # What belongs to one machine alone nobody else writes to, however long it takes.
             with nullcontext() if kind.exclusive else self._leases.lock(kind.name):
                 leased = {} if kind.exclusive else self._leases.of(kind.name)
-                for key in reversed(change.claims):
+                for key in [key for key in reversed(change.claims) if key not in given_back]:
                     try:
                         if why := self._why_not_given_back(kind, change, key, leased.get(key, [])):
-                            left.append(_left(change, key, why))
+                            left.append(_left(change, key, why, is_amount=kind.adds_up))
+                        else:
+                            done.append(key)
                     except ForeignChangeError:
                         with suppress(OSError):
                             kept[key] = kind.read(self._host, key)
                 if not left:
                     self._journal.note(Undone(number=change.number, kept=kept))
+                elif done and kind.adds_up:
+                    self._journal.note(Undoing(number=change.number, given_back=tuple(done)))
         except HostError as error:  # the lock itself, or others' claims
             left.append(Leftover(summary=change.summary, key=change.kind, wanted=None, reason=error.message))
         for key, value in kept.items():
@@ -261,7 +268,10 @@ class HostChanges:
 
     def _give_back(self, kind: Kind, change: Change, key: str, others: Sequence[Lease]) -> None:
         current = kind.read(self._host, key)
-        before, claims = change.before.get(key), [lease.claim for lease in others]
+        before = change.before.get(key)
+        if (without := self._journal.undoing(change.number).without.get(key)) is not None:
+            before = without  # of an amount that was about to be given back, what is still above this is one's own
+        claims = _in_force(kind, current, others, change.claims[key])
         try:
             target = kind.settle(current, before, change.claims[key], claims)
         except ForeignChangeError as foreign:
@@ -271,12 +281,30 @@ class HostChanges:
                 raise
             target = kind.merge(before, claims) if claims else before  # the kernel itself made that of ours
         if target != current:
-            kind.write(self._host, key, target)
-            if kind.observable and not claims and (found := kind.read(self._host, key)) != target:
+            with self._noted(kind, change, key, kind.original(target, before, claims)):
+                kind.write(self._host, key, target)
+            if kind.observable and (kind.adds_up or not claims) and (found := kind.read(self._host, key)) != target:
                 raise HostError(f"it is {found!r} after that was written")
         elif kind.reads_early and before != change.after.get(key):
             with suppress(OSError, HostError):  # as of a file that did not take the new text either: it reads as it was
                 kind.write(self._host, key, target)
+
+    @contextmanager
+    def _noted(self, kind: Kind, change: Change, key: str, without: str | None) -> Iterator[None]:
+        """Put on disk what a write is to leave of an amount; and that it has not happened, where it has not."""
+        if not kind.adds_up:
+            yield
+            return
+        current = kind.read(self._host, key)
+        self._journal.note(Undoing(number=change.number, without={key: without}))
+        try:
+            yield
+        except TimeoutError:  # it may go there yet
+            raise
+        except (OSError, HostError):
+            if kind.read(self._host, key) == current:
+                self._journal.note(Undoing(number=change.number, without={key: None}))
+            raise
 
 
 def raise_leftovers(machine: str, left: Sequence[Leftover]) -> None:
@@ -286,8 +314,20 @@ def raise_leftovers(machine: str, left: Sequence[Leftover]) -> None:
         raise RestoreError(f"the host is not as it was:{lines}", f"try again: qlaunch recover {machine}")
 
 
-def _left(change: Change, key: str, reason: str) -> Leftover:
-    return Leftover(summary=change.summary, key=key, wanted=change.before.get(key), reason=reason)
+def _in_force(kind: Kind, current: str | None, leases: Sequence[Lease], *own: str) -> list[str]:
+    """Give the claims of others; of amounts that they are not known to have, what there is of them."""
+    unknown = [lease for lease in leases if kind.adds_up and lease.without is not None]
+    known = [lease.claim for lease in leases if lease not in unknown]
+    if not unknown:
+        return known
+    return [*known, kind.still_claimed(current, unknown[-1].without, [one.claim for one in unknown], [*known, *own])]
+
+
+def _left(change: Change, key: str, reason: str, *, is_amount: bool = False) -> Leftover:
+    wanted = change.before.get(key)
+    if is_amount:  # others may have added to it since
+        reason, wanted = f"{reason}; of what it is, {change.claims[key]} are the machine's", None
+    return Leftover(summary=change.summary, key=key, wanted=wanted, reason=reason)
 
 
 def _damage(path: str, number: int) -> Leftover:

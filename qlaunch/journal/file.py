@@ -19,6 +19,7 @@ from qlaunch.journal.record import (
     DamagedLineError,
     Line,
     Made,
+    Undoing,
     Undone,
     parse_line,
     print_line,
@@ -33,6 +34,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     begin: Begin | None = None
     changes: tuple[Change, ...] = ()
     made: dict[int, Made] = {}
+    undoing: dict[int, Undoing] = {}
     undone: dict[int, Undone] = {}
     damaged: tuple[int, ...] = ()
     length: int = 0  # bytes, up to the end of the last whole line
@@ -42,6 +44,11 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     def active(self) -> tuple[Change, ...]:
         """The changes that were begun and not taken back, in order."""
         return tuple(change for change in self.changes if change.number not in self.undone)
+
+    def claims_in_force(self, change: Change) -> dict[str, str]:
+        """Give the claims of a change that are in force: those of keys that were given back are not."""
+        given_back = self.undoing[change.number].given_back if change.number in self.undoing else ()
+        return {key: claim for key, claim in change.claims.items() if key not in given_back}
 
     @property
     def writer(self) -> str:
@@ -64,6 +71,7 @@ class Journal:
         self._room = threading.Lock()
         self._active = {change.number: change for change in contents.active}
         self._made = dict(contents.made)
+        self._undoing = dict(contents.undoing)
         self.contents = contents
 
     @classmethod
@@ -116,11 +124,21 @@ class Journal:
         """Give what came of a change; of one that was not carried out to its end nothing is known."""
         return self._made.get(number) or Made(number=number)
 
-    def note(self, line: Made | Undone) -> None:
-        """Put on disk that something is done. Nothing depends on it: whatever is not noted is looked at again."""
+    def undoing(self, number: int) -> Undoing:
+        """Give how far an undo came; of one that was not begun nothing is known."""
+        return self._undoing.get(number) or Undoing(number=number)
+
+    def note(self, line: Made | Undoing | Undone) -> None:
+        """Put on disk that something is done, or that an amount is about to be given back.
+
+        An undo goes on where it cannot be noted, as on a full disk. Then whatever was done is looked at again, and of
+        an amount nobody knows after a kill whether it was given back.
+        """
         with self._room:
             if isinstance(line, Undone):
                 self._active.pop(line.number, None)
+            elif isinstance(line, Undoing):
+                self._undoing[line.number] = self.undoing(line.number).and_then(line)
             else:
                 self._made[line.number] = line
             try:
@@ -177,6 +195,7 @@ def _contents(lines: list[bytes], length: int) -> Contents:
     begin: Begin | None = None
     changes: list[Change] = []
     made: dict[int, Made] = {}
+    undoing: dict[int, Undoing] = {}
     undone: dict[int, Undone] = {}
     damaged: list[int] = []
     for number, text in enumerate(lines, 1):
@@ -192,12 +211,15 @@ def _contents(lines: list[bytes], length: int) -> Contents:
                 changes.append(line)
             case Made():
                 made[line.number] = line
+            case Undoing():
+                undoing[line.number] = undoing[line.number].and_then(line) if line.number in undoing else line
             case Undone():
                 undone[line.number] = line
     return Contents(
         begin=begin,
         changes=tuple(changes),
         made=made,
+        undoing=undoing,
         undone=undone,
         damaged=tuple(damaged),
         length=length,

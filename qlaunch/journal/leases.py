@@ -19,11 +19,16 @@ from qlaunch.journal.file import read_journal
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """Another machine's claim on a key, and what the host had there before any machine."""
+    """Another machine's claim on a key, and what the host had there before any machine.
+
+    ``without`` is there where it is not known to have the amount that it claims, as before its first write and once it
+    began to give it back: what the host has without it, less all other claims.
+    """
 
     machine: str
     claim: str
     before: str | None
+    without: str | None = None
 
 
 class Leases:
@@ -54,8 +59,11 @@ class Leases:
                 raise HostError(message, f"end it with that version: qlaunch down {name}; then: qlaunch recover {name}")
             for change in contents.active:
                 if change.kind == kind:
-                    for key, claim in change.claims.items():
-                        lease = Lease(machine=name, claim=claim, before=change.before.get(key))
+                    begun = contents.undoing[change.number].without if change.number in contents.undoing else {}
+                    for key, claim in contents.claims_in_force(change).items():
+                        before = change.before.get(key)
+                        without = begun.get(key, None if change.number in contents.made else before)
+                        lease = Lease(machine=name, claim=claim, before=before, without=without)
                         found.setdefault(key, []).append(lease)
         return found
 

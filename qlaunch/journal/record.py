@@ -2,7 +2,8 @@
 
     5be2a1c7 {"is":"begin","format":1,"machine":"gaming","boot":"6e1c…","qlaunch":"0.1.0"}
     0d1f77a0 {"is":"change","number":1,"kind":"governor","summary":"…","before":{…},"claims":{…},…}
-    b16b00b5 {"is":"made","number":1,"found":{…}}
+    b16b00b5 {"is":"made","number":1,"differs":{…}}
+    0ddba11a {"is":"undoing","number":1,"without":{…}}
     8badf00d {"is":"undone","number":1}
 
 Owns: the format. Must not: open a file, or know what a kind means.
@@ -55,6 +56,26 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="made"
     """What the kernel made of a value, where it is not what was written."""
 
 
+class Undoing(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="undoing", omit_defaults=True):
+    """Amounts are about to be given back: ``without`` is what the host has then, less all machines' claims.
+
+    None takes a word back: what was written did not go there. ``given_back`` are keys that are done, where others are
+    not; nobody claims them any more.
+    """
+
+    number: int
+    without: State = {}
+    given_back: tuple[str, ...] = ()
+
+    def and_then(self, later: "Undoing") -> "Undoing":
+        """Give what both say of one change."""
+        return Undoing(
+            number=self.number,
+            without=self.without | later.without,
+            given_back=(*self.given_back, *later.given_back),
+        )
+
+
 class Undone(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="undone", omit_defaults=True):
     """A change was taken back. ``kept`` are keys that somebody else had changed since, with their value."""
 
@@ -62,7 +83,7 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="und
     kept: State = {}
 
 
-Line = Begin | Change | Made | Undone
+Line = Begin | Change | Made | Undoing | Undone
 
 
 class DamagedLineError(ValueError):

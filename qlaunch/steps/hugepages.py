@@ -1,6 +1,8 @@
 """Pools of huge pages: grown by what a machine lacks, and given back by no more than it took.
 
-A key is an ``nr_hugepages`` of a node or of the host, a claim a number of pages. Claims add up.
+A key is an ``nr_hugepages`` of a node or of the host, a claim a number of pages. Claims add up. Pages have no names:
+where somebody adds or takes some after a kill that left it open whether the machine's were there, its undo cannot tell
+them from the machine's.
 
 Source: the kernel's ``Documentation/admin-guide/mm/hugetlbpage.rst``, ``Documentation/admin-guide/sysctl/vm.rst``
 (compact_memory); github.com/openzfs/zfs issue 15140 (compaction oopses with ZFS on Linux 6.3.1 to 6.7.4).
@@ -30,6 +32,7 @@ class Hugepages(Kind):
     """The size of one pool, in pages."""
 
     name = "hugepages"
+    adds_up = True
 
     def write(self, host: "Host", key: str, value: str | None) -> None:
         """Grow or shrink the pool. Raises HostError when memory is too broken up, with how far it went."""
@@ -54,6 +57,13 @@ class Hugepages(Kind):
     def original(self, current: str | None, recorded: str | None, claims: Sequence[str]) -> str | None:
         """Count what somebody has added since, or taken away, as the host's own."""
         return recorded if current is None else str(max(0, int(current) - sum(map(int, claims))))
+
+    def still_claimed(
+        self, current: str | None, without: str | None, claims: Sequence[str], others: Sequence[str]
+    ) -> str:
+        """Give what is there of them."""
+        above = int(current or 0) - int(without or 0) - sum(map(int, others))
+        return str(max(0, min(above, sum(map(int, claims)))))
 
     def agrees(self, claim: str, other: str) -> bool:  # noqa: ARG002 - as Kind
         """Whether both can be met: that is found out by growing."""

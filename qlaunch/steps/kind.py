@@ -45,6 +45,11 @@ class Kind:
     """Whether a key belongs to one machine at a time, such as a PCI function."""
     observable: ClassVar[bool] = True
     """Whether ``read`` tells what ``write`` has made of it: not so for a command that was run."""
+    adds_up: ClassVar[bool] = False
+    """Whether claims add up to an amount, which does not tell whose it is: an undo is recorded before it is written.
+
+    Such a kind works out ``original`` from the current value, and has ``still_claimed``.
+    """
     reads_early: ClassVar[bool] = False
     """Whether ``read`` may tell the new text before all that hangs on it is done: an undo then writes it once more."""
 
@@ -63,6 +68,12 @@ class Kind:
     def original(self, current: str | None, recorded: str | None, claims: Sequence[str]) -> str | None:  # noqa: ARG002 - of other kinds
         """Give what the host would have without machines, where others have ``claims`` and found ``recorded``."""
         return recorded
+
+    def still_claimed(
+        self, current: str | None, without: str | None, claims: Sequence[str], others: Sequence[str]
+    ) -> str:
+        """Give what is there of ``claims``, of which that is not known, above ``without`` and the ``others``."""
+        raise NotImplementedError
 
     def agrees(self, claim: str, other: str) -> bool:
         """Whether two machines' claims on one key can be met together."""

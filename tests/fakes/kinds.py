@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from qlaunch.steps import KINDS
+from qlaunch.steps.host import Host
+from qlaunch.steps.hugepages import Hugepages
 from qlaunch.steps.kind import ForeignChangeError, Kind
 
 
@@ -19,23 +21,13 @@ class Removing(Kind):
         return True
 
 
-class Adding(Kind):
+class Adding(Hugepages):
     """A number, to which each machine adds; what others add stays, and nobody gives back more than his own."""
 
     name = "adding"
 
-    def merge(self, original: str | None, claims: Sequence[str]) -> str | None:
-        return str(int(original or 0) + sum(map(int, claims)))
-
-    def original(self, current: str | None, recorded: str | None, claims: Sequence[str]) -> str | None:  # noqa: ARG002 - as Kind
-        return str(int(current or 0) - sum(map(int, claims)))
-
-    def agrees(self, claim: str, other: str) -> bool:  # noqa: ARG002 - as Kind
-        return True
-
-    def settle(self, current: str | None, original: str | None, claim: str, others: Sequence[str]) -> str | None:
-        above = int(current or 0) - int(self.merge(original, others) or 0)
-        return str(int(current or 0) - max(0, min(above, int(claim))))
+    def write(self, host: Host, key: str, value: str | None) -> None:
+        Kind.write(self, host, key, value)
 
 
 class Owned(Kind):
