@@ -58,13 +58,6 @@ class Hugepages(Kind):
         """Count what somebody has added since, or taken away, as the host's own."""
         return recorded if current is None else str(max(0, int(current) - sum(map(int, claims))))
 
-    def still_claimed(
-        self, current: str | None, without: str | None, claims: Sequence[str], others: Sequence[str]
-    ) -> str:
-        """Give what is there of them."""
-        above = int(current or 0) - int(without or 0) - sum(map(int, others))
-        return str(max(0, min(above, sum(map(int, claims)))))
-
     def agrees(self, claim: str, other: str) -> bool:  # noqa: ARG002 - as Kind
         """Whether both can be met: that is found out by growing."""
         return True

@@ -46,9 +46,9 @@ class Kind:
     observable: ClassVar[bool] = True
     """Whether ``read`` tells what ``write`` has made of it: not so for a command that was run."""
     adds_up: ClassVar[bool] = False
-    """Whether claims add up to an amount, which does not tell whose it is: an undo is recorded before it is written.
+    """Whether claims are numbers that add up, and the sum does not tell whose it is: so an undo is recorded beforehand.
 
-    Such a kind works out ``original`` from the current value, and has ``still_claimed``.
+    Such a kind works out ``original`` from the current value.
     """
     reads_early: ClassVar[bool] = False
     """Whether ``read`` may tell the new text before all that hangs on it is done: an undo then writes it once more."""
@@ -72,8 +72,9 @@ class Kind:
     def still_claimed(
         self, current: str | None, without: str | None, claims: Sequence[str], others: Sequence[str]
     ) -> str:
-        """Give what is there of ``claims``, of which that is not known, above ``without`` and the ``others``."""
-        raise NotImplementedError
+        """Give how much of ``claims`` is there where they add up: what is above ``without`` and the ``others``."""
+        above = int(current or 0) - int(without or 0) - sum(map(int, others))
+        return str(max(0, min(above, sum(map(int, claims)))))
 
     def agrees(self, claim: str, other: str) -> bool:
         """Whether two machines' claims on one key can be met together."""
