@@ -35,6 +35,7 @@ from qlaunch.run.tasks import Tasks
 from qlaunch.run.vm import Vm, open_serial
 from qlaunch.run.voice import Say, Voice
 from qlaunch.selection import choose_devices
+from qlaunch.steps import pyroute
 from qlaunch.values.cpus import CpuSet
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class _Session:
         self._say = say
         self._supervisor: Supervisor | None = None
         self._vm: Vm | None = None
+        pyroute.want_whole()  # another thread of the program may import it meanwhile
 
     async def live(self, *, task_status: trio.TaskStatus[Vm]) -> None:
         """Start the machine and supervise it to its end, also when the block is cancelled: that asks for the end."""

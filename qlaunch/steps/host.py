@@ -143,14 +143,14 @@ class LocalHost:
     @cached_property
     def netlink(self) -> "Links":
         """See Host."""
-        from qlaunch.steps.links import Netlink  # noqa: PLC0415 - pyroute2
+        from qlaunch.steps.links import Netlink  # noqa: PLC0415 - few machines change links
 
         return Netlink()
 
     @cached_property
     def own_links(self) -> "OwnLinks":
         """See Host."""
-        from qlaunch.steps.own_links import OwnNetlinks  # noqa: PLC0415 - pyroute2
+        from qlaunch.steps.own_links import OwnNetlinks  # noqa: PLC0415 - few machines change links
 
         return OwnNetlinks()
 
@@ -164,7 +164,7 @@ class LocalHost:
     @cached_property
     def nftables(self) -> "Nftables":
         """See Host."""
-        from qlaunch.steps.nftables import LocalNftables  # noqa: PLC0415 - pyroute2
+        from qlaunch.steps.nftables import LocalNftables  # noqa: PLC0415 - few machines translate
 
         return LocalNftables()
 

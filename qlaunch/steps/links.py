@@ -1,4 +1,4 @@
-"""Network links by netlink. pyroute2, behind this and its neighbours, takes 100 ms and is imported when it is used.
+"""Network links by netlink, through pyroute2.
 
 Owns: the translation between netlink's attributes and words such as ``vlan=69``. Must not: decide anything.
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qlaunch.steps.pyroute import netlink_error, route_socket
 from qlaunch.steps.waits import KERNEL, waiting
 
 if TYPE_CHECKING:
@@ -133,18 +134,14 @@ def _attribute(name: str, text: str) -> object:
 @contextmanager
 def netlink_about(name: str) -> "Iterator[IPRoute]":
     """Open a netlink socket for what is done to one link. Raises OSError with its name."""
-    from pyroute2 import IPRoute  # noqa: PLC0415 - see above
-
-    with told_of(name), IPRoute() as netlink:
+    with told_of(name), route_socket()() as netlink:
         yield netlink
 
 
 @contextmanager
 def told_of(name: str) -> Iterator[None]:
     """Turn pyroute2's errors into those of the kernel, with what was being set."""
-    from pyroute2 import NetlinkError  # noqa: PLC0415 - same
-
     try:
         yield
-    except NetlinkError as error:
+    except netlink_error() as error:
         raise OSError(error.code, os.strerror(error.code), name) from error

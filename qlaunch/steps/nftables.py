@@ -10,6 +10,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qlaunch.steps.pyroute import netlink_error, nftables_socket
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -63,16 +65,13 @@ class LocalNftables:
 
 @contextmanager
 def _about(table: str) -> "Iterator[NFTables]":
-    from pyroute2 import NetlinkError  # noqa: PLC0415 - 100 ms, and few machines translate
-    from pyroute2.nftables.main import NFTables  # noqa: PLC0415 - same
-
     try:
-        nft = NFTables()
+        nft = nftables_socket()()
         try:
             yield nft
         finally:
             nft.close()
-    except NetlinkError as error:
+    except netlink_error() as error:
         raise OSError(error.code, os.strerror(error.code), f"nftables table {table}") from error
 
 

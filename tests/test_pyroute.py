@@ -1,0 +1,82 @@
+"""A part of pyroute2 is imported where a part is wanted, and it is all there for who wants all of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from qlaunch.steps import pyroute
+
+BEGIN = "import sys; from qlaunch.steps import pyroute"
+PARTS = "Socket, Filter, Error = pyroute.route_socket(), pyroute.nftables_socket(), pyroute.netlink_error()"
+IS_WHOLE = "print('pyroute2.ndb' in sys.modules)"
+
+
+def printed(*lines: str) -> str:
+    """What a Python prints that has imported nothing of it before."""
+    argv = [sys.executable, "-c", "\n".join((BEGIN, *lines))]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_what_nobody_asked_for_is_not_imported() -> None:
+    assert printed(PARTS, "print('pyroute2.netlink' in sys.modules)", IS_WHOLE) == "True\nFalse"
+
+
+def test_using_it_imports_no_more_of_it() -> None:
+    use = "with Socket() as netlink: netlink.link('get', index=netlink.link_lookup(ifname='lo')[0])"
+    refused = "try:\n with Socket() as netlink: netlink.link('get', index=99999)\nexcept Error: print('refused')"
+    assert printed(PARTS, use, refused, IS_WHOLE) == "refused\nFalse"
+
+
+def test_whoever_imports_the_package_later_gets_all_of_it() -> None:
+    names = "from pyroute2 import IPRoute, NDB, NetlinkError, netlink"
+    assert printed(PARTS, names, "print(IPRoute is Socket, NetlinkError is Error)", IS_WHOLE) == "True True\nTrue"
+
+
+def test_a_package_that_is_there_already_is_left_as_it_is() -> None:
+    told = "print(sys.modules['pyroute2'] is whole, Socket is whole.IPRoute)"
+    assert printed("import pyroute2 as whole", PARTS, told) == "True True"
+
+
+def test_a_process_with_other_peoples_threads_imports_it_whole() -> None:
+    assert printed("pyroute.want_whole()", PARTS, IS_WHOLE) == "True"
+
+
+def test_programs_have_such_threads() -> None:
+    session = "from qlaunch.run.python import _Session; _Session(None, print)"
+    assert printed(session, PARTS, IS_WHOLE) == "True"
+
+
+@pytest.mark.parametrize("place", ["pyroute2.elsewhere", "pyroute2.common"])
+def test_a_name_that_has_moved_is_found_in_the_package(place: str) -> None:
+    told = f"print(pyroute._part('{place}', 'IPRoute') is Socket)"
+    assert printed("Socket = pyroute.route_socket()", told, IS_WHOLE) == "True\nTrue"
+
+
+@pytest.mark.parametrize("place", ["pyroute2.elsewhere", "pyroute2.common"])
+def test_a_name_that_is_nowhere_is_said(place: str) -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        pyroute._part(place, "nonsense")
+
+
+def test_lanes_that_ask_at_the_same_time_get_the_same() -> None:
+    """The second one asks while the package of the first one is bare."""
+    lines = (
+        "import threading, importlib",
+        "begun, found = threading.Event(), []",
+        "def late(module):",
+        "    begun.set()",
+        "    others[0].join(0.2)  # it waits for its turn",
+        "    return importlib.import_module(module)",
+        "pyroute.import_module = late",
+        "def second():",
+        "    begun.wait()",
+        "    pyroute.import_module = importlib.import_module",
+        "    with pyroute._bare_package(): found.append('pyroute2.iproute' in sys.modules)",
+        "others = [threading.Thread(target=second)]",
+        "others[0].start()",
+        "pyroute.route_socket()",
+        "others[0].join()",
+        "print(found)",
+    )
+    assert printed(*lines) == "[True]"
