@@ -70,6 +70,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.end()
 
 
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often the collector was told to look at nothing of what is there: it is not to be told so of all tests."""
+    told: list[str] = []
+    monkeypatch.setattr("gc.freeze", lambda: told.append("freeze"))
+    return told
+
+
 @pytest.fixture
 def scopes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The machines whose empty scopes were ended."""
@@ -103,6 +111,13 @@ def test_a_mistake_ends_a_guest_that_never_ran_and_leaves_one_that_runs(stage: S
     with pytest.raises(ZeroDivisionError):
         stage.fail(is_child=is_child)
     assert (stage.process.is_alive(), stage.changes.undone) == (not is_child, is_child)
+
+
+@pytest.mark.usefixtures("mistake")
+def test_what_was_imported_is_not_looked_through_for_garbage(stage: Stage, frozen: list[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        stage.fail(is_child=True)
+    assert frozen == ["freeze"]
 
 
 @pytest.mark.usefixtures("mistake")
