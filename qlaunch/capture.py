@@ -13,6 +13,7 @@ from qlaunch.check import host_checks
 from qlaunch.check.question import Question
 from qlaunch.errors import HostError, QemuError
 from qlaunch.found import look
+from qlaunch.host import display_manager
 from qlaunch.host.accel import try_kvm
 from qlaunch.host.bootloader import command_line_place
 from qlaunch.host.captured import PLACE, Captured
@@ -38,7 +39,7 @@ _PARTS = (
 )
 # What single checks read when a machine makes them.
 _ALSO = ("/proc/buddyinfo", "/proc/self/limits", "/sys/module/kvm/parameters/ignore_msrs")
-_LINKS = ("/etc/systemd/system/display-manager.service",)
+_LINKS = (display_manager.LINK,)
 _QEMU = "qemu-system-x86_64"
 
 Contents = tuple[dict[str, str | None], dict[str, str], tuple[str, ...]]

@@ -159,16 +159,21 @@ def test_functions_are_made_then_set() -> None:
     assert made[3].claims == {KEY: "mac=52:54:00:0c:0d:5e vlan=69:0:802.1Q"}
 
 
-def test_functions_are_made_beside_the_handing_over_of_cards_and_between_services_and_owners() -> None:
+@pytest.mark.parametrize(
+    ("stop", "before"), [("sshd.service", ["devices"]), ("display-manager.service", [])], ids=["service", "screen"]
+)
+def test_functions_are_made_beside_the_handing_over_of_cards_and_between_services_and_owners(
+    stop: str, before: list[str]
+) -> None:
     """Where the order of themes puts something between the two, or an owner beside them, they are no branches."""
     card = Network(type="vf", pf="enp7s0", vf=1)
-    sections = {"pci": [{"host": "07:00.1"}], "host": {"services": {"stop": ["gdm.service"]}, "user": "alice"}}
+    sections = {"pci": [{"host": "07:00.1"}], "host": {"services": {"stop": [stop]}, "user": "alice"}}
     found = facts(more={"/etc/passwd": "root:x:0:0::/:/\nalice:x:1000:1000::/:/\n"})
     made = preparation.steps(
         msgspec.structs.replace(wish(card, found=found), machine=machine(network=[card], **sections))
     )
     lanes = [lane for lane, _ in groupby(step.lane for step in made if step.lane.startswith("devices"))]
-    assert lanes == ["devices", "devices/pci", "devices/vf", "devices"]
+    assert lanes == [*before, "devices/pci", "devices/vf", "devices"]
     assert made[-1].kind == "owner"
 
 

@@ -1,17 +1,16 @@
 """A wanted graphics card and the host's own picture: boot framebuffer, consoles, display manager, ROM.
 
-Source: ``Documentation/fb/fbcon.rst`` of the kernel; ``display-manager.service`` is an alias that each distribution
-points at its own unit (``systemd.special(7)``).
+Source: ``Documentation/fb/fbcon.rst`` of the kernel.
 """
 
 from collections.abc import Iterator
 
 from qlaunch.check.question import Question
 from qlaunch.check.result import Check, failed, passed, unknown
+from qlaunch.host.display_manager import DISPLAY_MANAGER, read_display_manager
 from qlaunch.host.pci import PciDevice
 
 TITLE = "Display"
-_UNIT = "/etc/systemd/system/display-manager.service"
 
 
 def checks(question: Question) -> Iterator[Check]:
@@ -51,12 +50,12 @@ def _display_manager(question: Question, device: PciDevice) -> Iterator[Check]:
     lit = sorted({connector for card in cards for connector in card.connected})
     if not lit or question.machine is None:
         return
-    unit = question.facts.tree.linked_name(_UNIT)
+    unit = read_display_manager(question.facts.tree)
     stopped = question.machine.host.services.stop
-    if unit and not {"display-manager.service", unit} & set(stopped):
+    if unit and not {DISPLAY_MANAGER, unit} & set(stopped):
         message = f"{unit} draws on {question.name(device)} ({', '.join(lit)})"
         yield failed("display-manager", message, 'write services = { stop = ["display-manager.service"] } in [host]')
     elif unit:
         yield passed("display-manager", f"{unit} is stopped while the machine runs")
-    elif stopped == ["display-manager.service"]:
+    elif stopped == [DISPLAY_MANAGER]:
         yield unknown("display-manager", "which unit display-manager.service stands for is not to be seen")

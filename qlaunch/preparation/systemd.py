@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from qlaunch.errors import Problem
 from qlaunch.host.account import uid_of
+from qlaunch.host.display_manager import DISPLAY_MANAGER, read_display_manager
 from qlaunch.host.tree import Tree
 from qlaunch.preparation.wish import Wish
 from qlaunch.steps.service import INACTIVE
@@ -25,7 +26,10 @@ def steps(wish: Wish) -> Iterator[Step]:
     side = wish.machine.host
     if side.services.stop:
         claims = dict.fromkeys(side.services.stop, INACTIVE)
-        yield Step(kind="service", summary=f"without {', '.join(claims)}", claims=claims, lane="devices")
+        # A login screen holds no network card: virtual functions are made while it stops.
+        only_draw = claims.keys() <= {DISPLAY_MANAGER, read_display_manager(wish.facts.tree)}
+        lane = "devices/pci" if only_draw else "devices"
+        yield Step(kind="service", summary=f"without {', '.join(claims)}", claims=claims, lane=lane)
     if _irqbalance_moves_back(wish) and wish.facts.cgroups.systemd:
         claims = {"irqbalance.service": INACTIVE}
         yield Step(

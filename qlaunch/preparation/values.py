@@ -17,11 +17,11 @@ def steps(wish: Wish) -> Iterator[Step]:
     consoles = _consoles(wish) if side.vtconsoles == "unbind" else []
     if consoles:
         claims = dict.fromkeys(consoles, "0")
-        yield Step(kind="vtconsole", summary="consoles unbound", claims=claims, lane="devices")
+        yield Step(kind="vtconsole", summary="consoles unbound", claims=claims, lane="devices/pci")
     framebuffers = _boot_framebuffers(wish) if side.vtconsoles == "unbind" else []
     if framebuffers:
         claims = dict.fromkeys(framebuffers, "unbound")
-        yield Step(kind="framebuffer", summary="the boot framebuffer off the card", claims=claims, lane="devices")
+        yield Step(kind="framebuffer", summary="the boot framebuffer off the card", claims=claims, lane="devices/pci")
     if side.modules.unload:
         claims = dict.fromkeys(side.modules.unload, "unloaded")
         names = ", ".join(side.modules.unload)

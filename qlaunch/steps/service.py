@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qlaunch.errors import HostError
+from qlaunch.host.display_manager import DISPLAY_MANAGER
 from qlaunch.steps.kind import Kind
 
 if TYPE_CHECKING:
     from qlaunch.steps.host import Host
 
 ACTIVE, INACTIVE = "active", "inactive"
-DISPLAY_MANAGER = "display-manager.service"
 _RESTLESS = ("activating", "deactivating", "reloading", "refreshing")
 _SETTLED_S = 30.0
 _SESSIONS_S = 15.0
