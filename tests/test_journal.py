@@ -167,6 +167,28 @@ def test_a_failure_in_one_branch_ends_the_lane(place: Place) -> None:
     assert place.host.files["/d"] == "d"
 
 
+def test_what_one_branch_made_before_the_other_one_failed_is_given_back(place: Place) -> None:
+    """As virtual functions are that were made while a login screen did not go."""
+    changes = place.open()
+    place.host.files["/c"] = "1"
+    made = threading.Event()
+
+    def fail_late(_number: int, path: str, _text: str) -> None:
+        if path == "/c":
+            made.set()
+        elif path == "/a":
+            assert made.wait(10)
+            raise OSError(22, "Invalid argument", path)
+
+    place.host.fail = fail_late
+    with pytest.raises(StepError, match="/a set"):
+        changes.carry_out([step("/a", lane="one/left"), step("/c", "5", "adding", "one/right")])
+    assert place.host.files["/c"] == "6"
+    place.host.fail = lambda *_: None
+    assert not changes.undo()
+    assert (place.host.files["/a"], place.host.files["/c"]) == ("a", "1")
+
+
 def test_a_key_that_was_right_is_written_if_a_write_before_it_has_changed_it(place: Place) -> None:
     changes = place.open()
     place.host.reactions["/a"] = lambda text: place.host.files.update({"/a": text, "/b": "spoilt"})
