@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,10 +54,24 @@ def test_a_name_that_has_moved_is_found_in_the_package(place: str) -> None:
     assert printed("Socket = pyroute.route_socket()", told, IS_WHOLE) == "True\nTrue"
 
 
-@pytest.mark.parametrize("place", ["pyroute2.elsewhere", "pyroute2.common"])
-def test_a_name_that_is_nowhere_is_said(place: str) -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
+@pytest.mark.parametrize(("place", "error"), [("pyroute2.elsewhere", ImportError), ("pyroute2.common", AttributeError)])
+def test_a_name_that_is_nowhere_is_said(place: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="elsewhere|nonsense"):
         pyroute._part(place, "nonsense")
+
+
+def test_a_module_that_wants_the_whole_package_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of the packet filter may one day, whose class is no public name of the package."""
+    folder = tmp_path / "wanted"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("everything = 1")
+    (folder / "needy.py").write_text("from wanted import everything\nclass Made: pass")
+    (folder / "broken.py").write_text("import not_installed")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pyroute, "_PACKAGE", "wanted")
+    assert pyroute._part("wanted.needy", "Made").__name__ == "Made"
+    with pytest.raises(ImportError, match="not_installed"):
+        pyroute._part("wanted.broken", "Made")
 
 
 def test_lanes_that_ask_at_the_same_time_get_the_same() -> None:

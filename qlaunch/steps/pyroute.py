@@ -52,13 +52,14 @@ def netlink_error() -> "type[NetlinkError]":
 
 
 def _part(module: str, name: str) -> Any:  # noqa: ANN401 - a class of the library
-    """Import one name from where it is made; from the package in a version that makes it elsewhere."""
+    """Import one name from where it is made, or from the package in a version that makes it elsewhere."""
     with _bare_package():
         try:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError):
-            pass
-    return getattr(import_module(_PACKAGE), name)
+            pass  # what is wrong with a whole package is raised below
+    package = import_module(_PACKAGE)
+    return getattr(package if hasattr(package, name) else import_module(module), name)
 
 
 @contextmanager
