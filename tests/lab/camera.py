@@ -26,6 +26,8 @@ RESTLESS_RUN = re.compile(
 RENUMBERED_NODE = re.compile(
     r"/dev/(pts|input/(event|mouse|js)\d|bus/usb|hidraw|sg\d|bsg|snd/|char|block|disk|vcs|dma_heap)"
 )
+# In include/linux/sched.h: the kernel's own. One that ends has no command line either, but is none of them.
+PF_KTHREAD = 0x00200000
 OURS = "/usr/local/libexec/lab-agent.py"
 
 
@@ -193,14 +195,15 @@ def mounts() -> Iterator[tuple[str, str]]:
         yield before.split()[4], f"{after.split()[0]} {before.split()[5]}"
 
 
-def every_process() -> Iterator[tuple[str, str, str]]:
-    """Yield folder, name and command line of each process that is not this one or its kin."""
+def every_process() -> Iterator[tuple[str, str, bool]]:
+    """Yield folder, name and whether it is the kernel's own, of each process that is not this one or its kin."""
     kin = {os.getpid(), os.getppid()}
     for number in os.listdir("/proc"):
         if number.isdigit() and int(number) not in kin:
-            words = text(f"/proc/{number}/cmdline").replace("\0", " ").strip()
-            if not words.startswith("("):
-                yield f"/proc/{number}", text(f"/proc/{number}/comm"), words
+            # pid (name) state ppid pgrp session tty_nr tpgid flags …, in proc_pid_stat(5); a name may hold anything.
+            told, parenthesis, rest = text(f"/proc/{number}/stat").rpartition(")")
+            if parenthesis and " (" in told:
+                yield f"/proc/{number}", told.partition(" (")[2], bool(int(rest.split()[6]) & PF_KTHREAD)
 
 
 def allowed(folder: str) -> str:
@@ -210,17 +213,21 @@ def allowed(folder: str) -> str:
 
 def processes() -> Iterator[tuple[str, str]]:
     found: Counter[str] = Counter()
-    for folder, name, words in every_process():
-        if words and OURS not in words and not name.startswith(("(udev", "systemd-udevd", "(sd-")):
+    for folder, name, of_kernel in every_process():
+        if of_kernel or name.startswith(("(udev", "systemd-udevd", "(sd-")):
+            continue
+        words = text(f"{folder}/cmdline").replace("\0", " ").strip()
+        # None, or "(No such process)": it has ended, and at most its parent has still to be told.
+        if words and not words.startswith("(") and OURS not in words:
             found[f"{words} on {allowed(folder)}"] += 1
     yield from ((name, str(count)) for name, count in sorted(found.items()))
 
 
 def kernel_threads() -> Iterator[tuple[str, str]]:
     found: Counter[str] = Counter()
-    for folder, name, words in every_process():
+    for folder, name, of_kernel in every_process():
         # Workers come and go; where they may run is in the masks.
-        if not words and not name.startswith(("kworker", "irq/", "scsi", "kvm", "psimon", "jbd2", "usb-storage")):
+        if of_kernel and not name.startswith(("kworker", "irq/", "scsi", "kvm", "psimon", "jbd2", "usb-storage")):
             found[f"{name} on {allowed(folder)}"] += 1
     yield from ((name, str(count)) for name, count in sorted(found.items()))
 
