@@ -274,7 +274,7 @@ def test_undoing_goes_on_past_what_fails_and_says_what_is_left(place: Place) -> 
 
     def refuse(_number: int, path: str, _text: str) -> None:
         if path == "/b":
-            raise OSError(16, "Device or resource busy", path)
+            raise OSError(16, "Device or resource busy (mtu is of Ada)", path)
 
     place.host.fail = refuse
     left = changes.undo()
@@ -282,7 +282,7 @@ def test_undoing_goes_on_past_what_fails_and_says_what_is_left(place: Place) -> 
     assert place.host.files["/c"] == "c"
     with pytest.raises(RestoreError) as caught:
         raise_leftovers("ada", left)
-    assert "/b should be 'b' again (/b set): /b: device or resource busy" in caught.value.message
+    assert "/b should be 'b' again (/b set): /b: device or resource busy (mtu is of Ada)" in caught.value.message
     assert caught.value.hint == "try again: qlaunch recover ada"
     place.journal.close()
     place.host.fail = lambda _number, _path, _text: None

@@ -9,7 +9,8 @@ import pytest
 from qlaunch.steps import pyroute
 
 BEGIN = "import sys; from qlaunch.steps import pyroute"
-PARTS = "Socket, Filter, Error = pyroute.route_socket(), pyroute.nftables_socket(), pyroute.netlink_error()"
+PARTS = "Link, Filter, Error = pyroute.link_message(), pyroute.nftables_socket(), pyroute.netlink_error()"
+SOCKETS = "print('pyroute2.netlink.nlsocket' in sys.modules)"
 IS_WHOLE = "print('pyroute2.ndb' in sys.modules)"
 
 
@@ -23,19 +24,27 @@ def test_what_nobody_asked_for_is_not_imported() -> None:
     assert printed(PARTS, "print('pyroute2.netlink' in sys.modules)", IS_WHOLE) == "True\nFalse"
 
 
+def test_links_need_no_socket_of_it() -> None:
+    use = "from qlaunch.steps.links import Netlink; print(Netlink().state('lo') in ('up', 'down'))"
+    assert printed(use, SOCKETS, IS_WHOLE) == "True\nFalse\nFalse"
+
+
 def test_using_it_imports_no_more_of_it() -> None:
-    use = "with Socket() as netlink: netlink.link('get', index=netlink.link_lookup(ifname='lo')[0])"
-    refused = "try:\n with Socket() as netlink: netlink.link('get', index=99999)\nexcept Error: print('refused')"
-    assert printed(PARTS, use, refused, IS_WHOLE) == "refused\nFalse"
+    use = "from qlaunch.steps.own_links import OwnNetlinks; print(OwnNetlinks().described('lo')[0])"
+    opened = "try: Filter().close()\nexcept (Error, PermissionError): pass"
+    assert printed(PARTS, use, opened, IS_WHOLE) == "device\nFalse"
 
 
 def test_whoever_imports_the_package_later_gets_all_of_it() -> None:
-    names = "from pyroute2 import IPRoute, NDB, NetlinkError, netlink"
-    assert printed(PARTS, names, "print(IPRoute is Socket, NetlinkError is Error)", IS_WHOLE) == "True True\nTrue"
+    names = (
+        "from pyroute2 import IPRoute, NDB, NetlinkError, netlink; from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg"
+    )
+    told = "print(ifinfmsg is Link, NetlinkError is Error, IPRoute().close())"
+    assert printed(PARTS, names, told, IS_WHOLE) == "True True None\nTrue"
 
 
 def test_a_package_that_is_there_already_is_left_as_it_is() -> None:
-    told = "print(sys.modules['pyroute2'] is whole, Socket is whole.IPRoute)"
+    told = "print(sys.modules['pyroute2'] is whole, Error is whole.NetlinkError)"
     assert printed("import pyroute2 as whole", PARTS, told) == "True True"
 
 
@@ -50,8 +59,8 @@ def test_programs_have_such_threads() -> None:
 
 @pytest.mark.parametrize("place", ["pyroute2.elsewhere", "pyroute2.common"])
 def test_a_name_that_has_moved_is_found_in_the_package(place: str) -> None:
-    told = f"print(pyroute._part('{place}', 'IPRoute') is Socket)"
-    assert printed("Socket = pyroute.route_socket()", told, IS_WHOLE) == "True\nTrue"
+    told = f"print(pyroute._part('{place}', 'NetlinkError') is Error)"
+    assert printed("Error = pyroute.netlink_error()", told, IS_WHOLE) == "True\nTrue"
 
 
 @pytest.mark.parametrize(("place", "error"), [("pyroute2.elsewhere", ImportError), ("pyroute2.common", AttributeError)])
@@ -87,10 +96,10 @@ def test_lanes_that_ask_at_the_same_time_get_the_same() -> None:
         "def second():",
         "    begun.wait()",
         "    pyroute.import_module = importlib.import_module",
-        "    with pyroute._bare_package(): found.append('pyroute2.iproute' in sys.modules)",
+        "    with pyroute._bare_package(): found.append('pyroute2.netlink' in sys.modules)",
         "others = [threading.Thread(target=second)]",
         "others[0].start()",
-        "pyroute.route_socket()",
+        "pyroute.link_message()",
         "others[0].join()",
         "print(found)",
     )

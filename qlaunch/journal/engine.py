@@ -7,7 +7,6 @@ Owns: the order. Must not: know what a kind means, or a machine file, or an even
 """
 
 import errno
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -348,7 +347,8 @@ def _refuse_conflict(kind: Kind, step: Step, key: str, others: Sequence[Lease]) 
 
 
 def _sentence(error: OSError) -> str:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    told = error.strerror or str(error)
+    reason = told[:1].lower() + told[1:]  # it may go on in the kernel's words
     return f"{error.filename}: {reason}" if error.filename else reason
 
 

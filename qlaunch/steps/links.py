@@ -1,4 +1,4 @@
-"""Network links by netlink, through pyroute2.
+"""Network links by netlink, in pyroute2's messages.
 
 Owns: the translation between netlink's attributes and words such as ``vlan=69``. Must not: decide anything.
 
@@ -6,18 +6,17 @@ Source: the kernel's ``include/uapi/linux/if_link.h`` (IFLA_VF_*), ``net/core/rt
 """
 
 import errno
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from qlaunch.steps.pyroute import netlink_error, route_socket
+from qlaunch.steps.pyroute import Message, link_message
+from qlaunch.steps.rtnetlink import GETLINK, NEWLINK, Rtnetlink
 from qlaunch.steps.waits import KERNEL, waiting
 
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
-
-_WITH_FUNCTIONS = 1  # RTEXT_FILTER_VF: a link is listed with its virtual functions
+# RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS: a link with its virtual functions, but for their counters, for which some
+# drivers ask the card, a function at a time.
+_WITH_FUNCTIONS = 0x1 | 0x8
 _UP = 0x1  # IFF_UP
 _PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}
 _LINK_STATES = ("auto", "enable", "disable")
@@ -45,49 +44,71 @@ class Netlink:
     def state(self, name: str) -> str | None:
         """See Links."""
         with netlink_about(name) as netlink:
-            found = netlink.link_lookup(ifname=name)
-            if not found:
-                return None
-            (link,) = netlink.link("get", index=found[0])
-            return "up" if link["flags"] & _UP else "down"
+            link = found_link(netlink, name)
+            return None if link is None else state_of(link)
 
     def set_state(self, name: str, state: str) -> None:
         """See Links."""
-        with netlink_about(name) as netlink:
-            index = index_of(netlink, name)
-            with waiting(KERNEL):
-                netlink.link("set", index=index, state=state)
+        with netlink_about(name) as netlink, waiting(KERNEL):
+            netlink.ask(NEWLINK, with_state(name, state))
 
     def function(self, pf: str, number: int) -> dict[str, str] | None:
         """See Links."""
         with netlink_about(pf) as netlink:
-            found = netlink.link_lookup(ifname=pf)
-            if not found:
-                return None
-            (link,) = netlink.link("get", index=found[0], ext_mask=_WITH_FUNCTIONS)
-            listed = link.get_attr("IFLA_VFINFO_LIST")
+            link = found_link(netlink, pf, IFLA_EXT_MASK=_WITH_FUNCTIONS)
+            listed = link.get_attr("IFLA_VFINFO_LIST") if link else None
             functions = listed.get_attrs("IFLA_VF_INFO") if listed else []
             return _settings(functions[number]) if number < len(functions) else None
 
     def set_function(self, pf: str, number: int, settings: Mapping[str, str]) -> None:
         """See Links."""
         with netlink_about(pf) as netlink:
-            index = index_of(netlink, pf)
             for name, text in settings.items():
+                info = {"attrs": [_attribute(number, name, text)]}
+                message = described_link(pf, IFLA_VFINFO_LIST={"attrs": [("IFLA_VF_INFO", info)]})
                 with told_of(f"{pf} vf {number} {name}={text}"), waiting(KERNEL):
-                    netlink.link("set", index=index, vf={"vf": number, name: _attribute(name, text)})
+                    netlink.ask(NEWLINK, message)
 
 
-def index_of(netlink: "IPRoute", name: str) -> int:
-    """Give a link's number. Raises OSError."""
-    found: list[int] = netlink.link_lookup(ifname=name)
-    if not found:
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
-    return found[0]
+def described_link(name: str, **attributes: object) -> Message:
+    """Give a message about the link of this name."""
+    message = link_message()()
+    message["attrs"] = [("IFLA_IFNAME", name), *attributes.items()]
+    return message
 
 
-def _settings(function: Any) -> dict[str, str]:  # noqa: ANN401 - pyroute2 has no types
-    def value(name: str) -> Any:  # noqa: ANN401 - same
+def with_state(name: str, state: str) -> Message:
+    """Give a message that sets a link up or down."""
+    message = described_link(name)
+    message |= {"flags": _UP if state == "up" else 0, "change": _UP}
+    return message
+
+
+def found_link(netlink: Rtnetlink, name: str, **attributes: object) -> Message | None:
+    """Give what the kernel says of a link; None where there is none of that name. Raises OSError."""
+    try:
+        (link,) = netlink.ask(GETLINK, described_link(name, **attributes))
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.ERANGE):  # the latter: longer than names are
+            raise
+        return None
+    return link
+
+
+def index_of(netlink: Rtnetlink, name: str) -> int:
+    """Give a link's number. Raises OSError with its name."""
+    with told_of(name):
+        (link,) = netlink.ask(GETLINK, described_link(name))
+    return int(link["index"])
+
+
+def state_of(link: Message) -> str:
+    """Give ``up`` or ``down``."""
+    return "up" if link["flags"] & _UP else "down"
+
+
+def _settings(function: Message) -> dict[str, str]:
+    def value(name: str) -> Message:
         return function.get_attr(f"IFLA_VF_{name}") or {}
 
     vlans = function.get_attr("IFLA_VF_VLAN_LIST")
@@ -113,35 +134,40 @@ def _switch(value: int) -> str:
     return "on" if value == 1 else "off"
 
 
-def _attribute(name: str, text: str) -> object:
+def _attribute(number: int, name: str, text: str) -> tuple[str, object]:
+    """Give one setting of a function as an attribute; what has several fields has all of them."""
     match name:
         case "vlan":
             vlan, qos, protocol = text.split(":")
+            fields = {"vf": number, "vlan": int(vlan), "qos": int(qos)}
             if protocol == "802.1Q":
-                return {"vlan": int(vlan), "qos": int(qos)}
-            return [{"vlan": int(vlan), "qos": int(qos), "proto": 0x88A8}]
+                return "IFLA_VF_VLAN", fields
+            return "IFLA_VF_VLAN_LIST", {"attrs": [("IFLA_VF_VLAN_INFO", fields | {"proto": 0x88A8})]}
         case "spoofchk" | "trust":
-            return int(text == "on")
+            value: object = int(text == "on")
         case "link_state":
-            return _LINK_STATES.index(text)
+            value = _LINK_STATES.index(text)
         case "rate":
             least, _, most = text.partition("-")
-            return {"min_tx_rate": int(least), "max_tx_rate": int(most)}
+            return "IFLA_VF_RATE", {"vf": number, "min_tx_rate": int(least), "max_tx_rate": int(most)}
         case _:
-            return text
+            value = text
+    return f"IFLA_VF_{name.upper()}", {"vf": number, name: value}
 
 
 @contextmanager
-def netlink_about(name: str) -> "Iterator[IPRoute]":
+def netlink_about(name: str) -> Iterator[Rtnetlink]:
     """Open a netlink socket for what is done to one link. Raises OSError with its name."""
-    with told_of(name), route_socket()() as netlink:
+    with told_of(name), Rtnetlink() as netlink:
         yield netlink
 
 
 @contextmanager
 def told_of(name: str) -> Iterator[None]:
-    """Turn pyroute2's errors into those of the kernel, with what was being set."""
+    """Tell with an error what was being set, unless it tells that already."""
     try:
         yield
-    except netlink_error() as error:
-        raise OSError(error.code, os.strerror(error.code), name) from error
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = name
+        raise

@@ -5,17 +5,16 @@ Owns: the translation between netlink's attributes and words such as ``bridge=br
 Source: the kernel's ``include/uapi/linux/if_link.h`` (IFLA_INFO_KIND, IFLA_MACVLAN_MODE, IFLA_BR_*), ``ip-link(8)``.
 """
 
+import errno
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from qlaunch.steps.links import index_of, netlink_about, told_of
+from qlaunch.steps.links import described_link, found_link, index_of, netlink_about, state_of, told_of, with_state
+from qlaunch.steps.pyroute import Message, address_message, link_message
+from qlaunch.steps.rtnetlink import DELADDR, DELLINK, DUMP, GETADDR, GETLINK, NEW, NEWADDR, NEWLINK, Rtnetlink
 from qlaunch.steps.tun import make_tap
 
-if TYPE_CHECKING:
-    from pyroute2 import IPRoute
-
-_UP = 0x1  # IFF_UP
 _NONE = "none"
 
 
@@ -45,17 +44,15 @@ class OwnNetlinks:
     def described(self, name: str) -> tuple[str, dict[str, str]] | None:
         """See OwnLinks."""
         with netlink_about(name) as netlink:
-            found = netlink.link_lookup(ifname=name)
-            if not found:
+            link = found_link(netlink, name)
+            if link is None:
                 return None
-            (link,) = netlink.link("get", index=found[0])
             info = link.get_attr("IFLA_LINKINFO")
             kind = (info.get_attr("IFLA_INFO_KIND") if info else "") or "device"
             kind = {"tun": "tap"}.get(kind, kind)
             data = info.get_attr("IFLA_INFO_DATA") if info else None
             settings = {"mac": str(link.get_attr("IFLA_ADDRESS")), "mtu": str(link.get_attr("IFLA_MTU"))}
-            settings |= _of_kind(netlink, kind, link, data)
-            return kind, settings | {"state": "up" if link["flags"] & _UP else "down"}
+            return kind, settings | _of_kind(netlink, kind, link, data) | {"state": state_of(link)}
 
     def make(self, name: str, kind: str, settings: Mapping[str, str]) -> None:
         """See OwnLinks."""
@@ -63,37 +60,40 @@ class OwnNetlinks:
             make_tap(name, many_queues=settings.get("queues") == "many")
             return
         with netlink_about(name) as netlink:
-            common: dict[str, Any] = {"ifname": name, "kind": kind, "address": settings["mac"]}
+            attributes: dict[str, object] = {"IFLA_ADDRESS": settings["mac"]}
             if kind == "macvtap":
-                lower = index_of(netlink, settings["over"])
-                netlink.link("add", **common, link=lower, macvtap_mode=settings["mode"])
+                attributes["IFLA_LINK"] = index_of(netlink, settings["over"])
+                data: list[tuple[str, object]] = [("IFLA_MACVTAP_MODE", settings["mode"])]
             else:
                 # Without the delay that a port of a bridge waits before it carries anything: 15 s twice, by default.
-                netlink.link("add", **common, br_forward_delay=0, br_stp_state=0)
+                data = [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]
+            attributes["IFLA_LINKINFO"] = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
+            netlink.ask(NEWLINK, described_link(name, **attributes), NEW)
 
     def set(self, name: str, setting: str, text: str) -> None:
         """See OwnLinks."""
         with netlink_about(name) as netlink, told_of(f"{name} {setting}={text}"):
-            index = index_of(netlink, name)
+            if setting == "address":
+                _set_address(netlink, index_of(netlink, name), text)
+                return
             match setting:
-                case "address":
-                    _set_address(netlink, index, text)
                 case "bridge":
-                    netlink.link("set", index=index, master=0 if text == _NONE else index_of(netlink, text))
+                    message = described_link(name, IFLA_MASTER=0 if text == _NONE else index_of(netlink, text))
                 case "mac":
-                    netlink.link("set", index=index, address=text)
+                    message = described_link(name, IFLA_ADDRESS=text)
                 case "mtu":
-                    netlink.link("set", index=index, mtu=int(text))
+                    message = described_link(name, IFLA_MTU=int(text))
                 case _:
-                    netlink.link("set", index=index, state=text)
+                    message = with_state(name, text)
+            netlink.ask(NEWLINK, message)
 
     def remove(self, name: str) -> None:
         """See OwnLinks."""
         with netlink_about(name) as netlink:
-            netlink.link("del", index=index_of(netlink, name))
+            netlink.ask(DELLINK, described_link(name))
 
 
-def _of_kind(netlink: "IPRoute", kind: str, link: Any, data: Any) -> dict[str, str]:  # noqa: ANN401 - pyroute2 has no types
+def _of_kind(netlink: Rtnetlink, kind: str, link: Message, data: Message) -> dict[str, str]:
     match kind:
         case "bridge":
             return {"address": _addresses(netlink, link["index"])}
@@ -107,20 +107,40 @@ def _of_kind(netlink: "IPRoute", kind: str, link: Any, data: Any) -> dict[str, s
             return {}
 
 
-def _named(netlink: "IPRoute", index: int | None) -> str:
+def _named(netlink: Rtnetlink, index: int | None) -> str:
     if not index:
         return _NONE
-    (link,) = netlink.link("get", index=index)
+    message = link_message()()
+    message["index"] = index
+    (link,) = netlink.ask(GETLINK, message)
     return str(link.get_attr("IFLA_IFNAME"))
 
 
-def _addresses(netlink: "IPRoute", index: int) -> str:
-    found = netlink.addr("dump", index=index, family=socket.AF_INET)
+def _addresses(netlink: Rtnetlink, index: int) -> str:
+    found = _found_addresses(netlink, index)
     return ",".join(f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}" for one in found) or _NONE
 
 
-def _set_address(netlink: "IPRoute", index: int, text: str) -> None:
-    netlink.flush_addr(index=index, family=socket.AF_INET)
+def _set_address(netlink: Rtnetlink, index: int, text: str) -> None:
+    for one in _found_addresses(netlink, index):
+        try:
+            netlink.ask(DELADDR, one)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # the first one of a network takes the others with it
+                raise
     if text != _NONE:
         address, _, prefix = text.partition("/")
-        netlink.addr("add", index=index, address=address, prefixlen=int(prefix))
+        message = _address(index, int(prefix))
+        message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
+        netlink.ask(NEWADDR, message, NEW)
+
+
+def _found_addresses(netlink: Rtnetlink, index: int) -> list[Message]:
+    # Linux before 4.20 lists those of every link, whatever it is asked for.
+    return [one for one in netlink.ask(GETADDR, _address(index), DUMP) if one["index"] == index]
+
+
+def _address(index: int, prefix: int = 0) -> Message:
+    message = address_message()()
+    message |= {"family": socket.AF_INET, "index": index, "prefixlen": prefix}
+    return message
