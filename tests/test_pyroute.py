@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,42 @@ def test_what_nobody_asked_for_is_not_imported() -> None:
 def test_links_need_no_socket_of_it() -> None:
     use = "from qlaunch.steps.links import Netlink; print(Netlink().state('lo') in ('up', 'down'))"
     assert printed(use, SOCKETS, IS_WHOLE) == "True\nFalse\nFalse"
+
+
+def test_messages_are_imported_while_the_kernel_makes_functions() -> None:
+    lines = (
+        "import time",
+        "from qlaunch.steps.sriov import Sriov",
+        "class Host:",
+        "    def read(self, path): return '0' if made == [] else made[-1]",
+        "    def write(self, path, text, *, deadline_s):",
+        "        end = time.monotonic() + 20",
+        "        while made == [] and 'pyroute2.netlink.rtnl' not in sys.modules and time.monotonic() < end: pass",
+        "        made.append(text)",
+        "        print(text, 'pyroute2.netlink.rtnl' in sys.modules)",
+        "made = []",
+        "Sriov().write(Host(), 'sriov_numvfs', '4')",
+        "print('pyroute2.netlink.rtnl.ifinfmsg' in sys.modules, pyroute.link_message.cache_info().misses)",
+    )
+    assert printed(*lines) == "4 True\nTrue 1"
+
+
+def test_nothing_is_imported_to_take_functions_away() -> None:
+    host = "class Host:\n read = lambda *_: '4'\n write = lambda *_, **__: None"
+    lines = ("from qlaunch.steps.sriov import Sriov", host, "Sriov().write(Host(), 'sriov_numvfs', None)")
+    assert printed(*lines, "print('pyroute2.common' in sys.modules)") == "False"
+
+
+def test_what_cannot_be_imported_early_is_said_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ImportError("pyroute2 is broken")
+
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    monkeypatch.setattr(pyroute, "link_message", broken)
+    with pyroute.imported_meanwhile():
+        pass
+    assert said == []
 
 
 def test_using_it_imports_no_more_of_it() -> None:

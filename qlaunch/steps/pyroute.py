@@ -10,7 +10,7 @@ Source: pyroute2's ``pyroute2/__init__.py``, which imports every public name.
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
@@ -37,6 +37,22 @@ def link_message() -> type[Message]:
     """Give the class of what is said of a link."""
     found: type[Message] = _part("pyroute2.netlink.rtnl.ifinfmsg", "ifinfmsg")
     return found
+
+
+@contextmanager
+def imported_meanwhile() -> Iterator[None]:
+    """Import what is said of links while this thread waits for the kernel."""
+
+    def fetch() -> None:
+        with suppress(ImportError, AttributeError):  # raised again where it is needed
+            link_message()
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @cache
