@@ -1,5 +1,9 @@
 """How the table of speeds comes about; what it measures is measured by contrib/bench itself."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from tests.bench.row import Row, compared, table, take_turns
 
 
@@ -31,3 +35,13 @@ def test_the_table_says_which_target_was_missed() -> None:
         "| memory | 50 MiB |  |  | **≤ 40 MiB: missed** |",
         "| list | 6 ms |  | 1.50 |  |",
     ]
+
+
+def test_a_python_without_qlaunch_is_told_where_there_is_one() -> None:
+    bench = Path(__file__).parent.parent / "contrib/bench"
+    bare = subprocess.run([sys.executable, "-S", str(bench)], capture_output=True, text=True, check=False)
+    assert bare.returncode == 1
+    assert bare.stderr == (
+        f"bench: {sys.executable} has no msgspec; run this with a Python that has qlaunch installed, "
+        "such as the one that contrib/check makes: .venv/bin/python contrib/bench\n"
+    )
