@@ -49,8 +49,9 @@ class Netlink:
 
     def set_state(self, name: str, state: str) -> None:
         """See Links."""
+        message = with_state(name, state)  # here: an import is nothing that the kernel is waited for
         with netlink_about(name) as netlink, waiting(KERNEL):
-            netlink.ask(NEWLINK, with_state(name, state))
+            netlink.ask(NEWLINK, message)
 
     def function(self, pf: str, number: int) -> dict[str, str] | None:
         """See Links."""
