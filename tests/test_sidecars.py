@@ -14,16 +14,17 @@ import trio
 
 from qlaunch.errors import HostError
 from qlaunch.machine.sidecar import MARK, SidecarSpec
-from qlaunch.run import sidecars
-from qlaunch.run.sidecar_start import find_sidecar, start_before_qemu, start_sidecar
+from qlaunch.run import sidecar_start, sidecars
+from qlaunch.run.sidecar_start import Listed, _await_socket, _listed, find_sidecar, start_before_qemu, start_sidecar
 from qlaunch.run.sidecars import watch_sidecars
 from qlaunch.steps.host import LocalHost
 from qlaunch.steps.marked import end_marked, find_marked
 from qlaunch.steps.process import Process
 
-BINDS = (
-    "import os, socket, sys, signal; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); signal.pause()"
-)
+BINDS = "import socket, sys, signal, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); "
+LISTENS = BINDS + "s.listen(); signal.pause()"
+# Longer than many looks at it: whoever takes the socket's file for the helper's readiness is refused.
+LISTENS_LATE = BINDS + "time.sleep(0.3); s.listen(); signal.pause()"
 ACCEPTS = "import socket, sys; c, _ = socket.socket(fileno=int(sys.argv[1])).accept(); c.send(b'served')"
 
 
@@ -47,15 +48,105 @@ async def until(condition: Callable[[], object]) -> None:
             await trio.sleep(0.005)
 
 
-def test_a_helper_is_ready_when_its_socket_is_there(spec: Callable[..., SidecarSpec], tmp_path: Path) -> None:
+def test_a_helper_is_ready_when_it_listens_on_its_socket(spec: Callable[..., SidecarSpec], tmp_path: Path) -> None:
     path = str(tmp_path / "its.sock")
     Path(path).touch()  # of a run that was killed: not to be taken for the new one's
     said: list[str] = []
-    made = spec(sys.executable, "-c", BINDS, path, socket=path, before_qemu=True)
+    made = spec(sys.executable, "-c", LISTENS, path, socket=path, before_qemu=True)
     start_before_qemu([made], said.append)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
     assert said == ["helper is ready"]
+
+
+def test_a_helper_whose_socket_nobody_listens_on_is_waited_for(
+    spec: Callable[..., SidecarSpec], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "its late.sock")
+    os.close(start_sidecar(spec(sys.executable, "-c", LISTENS_LATE, path, socket=path)).pidfd)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+
+def test_who_listened_there_before_is_not_taken_for_the_helper(
+    spec: Callable[..., SidecarSpec], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "its.sock")
+    with socket.socket(socket.AF_UNIX) as older, socket.socket(socket.AF_UNIX) as client:
+        older.bind(path)
+        older.listen()
+        os.close(start_sidecar(spec(sys.executable, "-c", LISTENS_LATE, path, socket=path)).pidfd)
+        client.connect(path)
+        older.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            older.accept()
+
+
+def test_a_helper_that_ends_before_it_listens_is_told(spec: Callable[..., SidecarSpec], tmp_path: Path) -> None:
+    path = str(tmp_path / "its.sock")
+    gives_up = f"{BINDS}time.sleep(0.1); sys.exit('it gave up')"
+    with pytest.raises(HostError, match=r"helper ended before it listened on its socket .*: it gave up"):
+        start_sidecar(spec(sys.executable, "-c", gives_up, path, socket=path))
+
+
+def test_a_helper_that_never_listens_is_told(spec: Callable[..., SidecarSpec], tmp_path: Path) -> None:
+    path = str(tmp_path / "its.sock")
+    helper = start_sidecar(spec("sleep", "60"))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
+        with pytest.raises(HostError, match=r"helper does not listen on its socket .* in 0.2 s"):
+            _await_socket(helper, path, (), ready_s=0.2)
+        bound.listen()
+        _await_socket(helper, path, (), ready_s=0.2)
+    os.close(helper.pidfd)
+
+
+def test_a_socket_that_the_kernel_does_not_list_for_an_instant_is_waited_for(
+    spec: Callable[..., SidecarSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list is no picture of one moment."""
+    path = tmp_path / "its.sock"
+    path.touch()
+    bound, listens = [Listed("7", lets_in=False)], [Listed("7", lets_in=True)]
+    answers = iter([*[[], bound] * 6, listens])
+    monkeypatch.setattr(sidecar_start, "_UNLISTED_S", 0.02)  # four looks, and never two of them in a row
+    monkeypatch.setattr(sidecar_start, "_listed", lambda _path: next(answers))
+    helper = start_sidecar(spec("sleep", "60"))
+    _await_socket(helper, str(path), (), ready_s=20)
+    os.close(helper.pidfd)
+    assert list(answers) == []
+
+
+def test_what_was_accepted_does_not_stand_for_who_listens(tmp_path: Path) -> None:
+    path = str(tmp_path / "its.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        assert [one.lets_in for one in _listed(path)] == [False]
+        listener.listen()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(path)
+            with listener.accept()[0]:
+                assert [one.lets_in for one in _listed(path)] == [True]
+                listener.close()
+                assert _listed(path) == []
+
+
+@pytest.mark.parametrize(
+    "makes",
+    [
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(path)",
+        "s = socket.socket(socket.AF_UNIX); os.chdir(os.path.dirname(path)); s.bind('its.sock'); s.listen()",
+        "s = open(path, 'w')",
+    ],
+    ids=["datagrams", "relative path", "no socket"],
+)
+def test_a_helper_is_ready_by_its_file_where_nobody_can_be_seen_to_listen(
+    spec: Callable[..., SidecarSpec], tmp_path: Path, makes: str
+) -> None:
+    path = str(tmp_path / "its.sock")
+    program = f"import os, signal, socket, sys; path = sys.argv[1]; {makes}; signal.pause()"
+    os.close(start_sidecar(spec(sys.executable, "-c", program, path, socket=path)).pidfd)
+    assert os.path.exists(path)
 
 
 def test_a_helper_that_takes_its_socket_as_a_descriptor_serves_whoever_came_before_it(

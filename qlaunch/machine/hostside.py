@@ -50,7 +50,7 @@ class Sidecar(Section, frozen=True, kw_only=True):
     user: str | None = None
     environment: dict[str, str] = {}
     restart: Literal["no", "on-failure", "always"] = "no"
-    socket: str | None = None  # ready when this exists
+    socket: str | None = None  # ready when it listens there
 
 
 class Hook(Section, frozen=True, kw_only=True):

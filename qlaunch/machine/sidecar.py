@@ -14,7 +14,7 @@ MARK = "QLAUNCH_SIDECAR"
 class SidecarSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One helper.
 
-    ``socket`` is a path: the helper is ready when it is there. With ``listens_for_it`` the supervisor makes that
+    ``socket`` is a path: the helper is ready when it listens there. With ``listens_for_it`` the supervisor makes that
     socket itself, and the helper gets it as a descriptor, whose number stands for ``{fd}`` in its argv: whoever
     connects is served, however late the helper is. ``before_qemu`` is for helpers that QEMU connects to at its start.
     ``mark`` is a word ``QLAUNCH_SIDECAR=…`` of its environment that no other process has.

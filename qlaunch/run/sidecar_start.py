@@ -8,8 +8,9 @@ import os
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,8 +24,20 @@ from qlaunch.steps.marked import find_marked
 READY_S = 15.0
 # The helper's end wakes us; its socket makes no sound, so it is looked for this often.
 _LOOK_AGAIN_MS = 5
+# A socket whose file is there and that the kernel's list does not have after this long is not one that it will have.
+_UNLISTED_S = 0.1
+# SO_ACCEPTCON of the kernel's net.h, as its list shows it; SOCK_DGRAM, which has nobody who listens.
+_ACCEPTS, _DATAGRAM = 0x10000, 2
+_CONNECTED = 3  # SS_CONNECTED: what was accepted has the path of who accepted it
 # The last line of swtpm whenever QEMU has gone, for whatever reason.
 _FAREWELL = "Data client disconnected"
+
+
+class Listed(NamedTuple):
+    """A socket that the kernel lists under a path."""
+
+    inode: str
+    lets_in: bool
 
 
 class Helper(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +65,7 @@ def start_sidecar(spec: SidecarSpec, ready_s: float = READY_S) -> Helper:
             os.unlink(spec.socket)
     if spec.folder:
         _make_folder(spec, spec.folder)
+    older = {one.inode for one in _listed(spec.socket)} if spec.socket else set()
     log = os.open(spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if spec.socket and spec.listens_for_it:
@@ -65,7 +79,7 @@ def start_sidecar(spec: SidecarSpec, ready_s: float = READY_S) -> Helper:
     helper = _helper(spec, pid)
     if spec.socket and not spec.listens_for_it:
         try:
-            _await_socket(helper, spec.socket, ready_s)
+            _await_socket(helper, spec.socket, older, ready_s)
         except HostError:
             os.close(helper.pidfd)
             raise
@@ -144,18 +158,50 @@ def _listen(spec: SidecarSpec) -> socket.socket:
     return listener
 
 
-def _await_socket(helper: Helper, path: str, ready_s: float) -> None:
+def _await_socket(helper: Helper, path: str, older: Collection[str], ready_s: float) -> None:
+    """Wait until a socket can be connected to, without doing so: a first client that hangs up ends many a helper.
+
+    bind(2) makes the file, and only listen(2) lets anybody in. The kernel's list of sockets knows which of the two has
+    happened (proc_net(5)). A socket that it does not have, of another network namespace or bound by a relative path,
+    counts by its file; but not at once, since bind(2) makes the file before it is in the list, and a list that changes
+    while it is read may lack one. ``older`` are sockets of a run before, whose file has been removed.
+    """
     spec, end = helper.spec, time.monotonic() + ready_s
     ended = select.poll()
     ended.register(helper.pidfd, select.POLLIN)
-    while not os.path.exists(path):
+    unlisted: float | None = None  # since when there has been a file alone
+    bound = False
+    while True:
+        listed = [one for one in _listed(path) if one.inode not in older]
+        if any(one.lets_in for one in listed):
+            return
+        bound = bound or bool(listed)
+        now, is_alone = time.monotonic(), not listed and os.path.exists(path)
+        unlisted = (unlisted or now) if is_alone else None
         if ended.poll(_LOOK_AGAIN_MS):
             said = last_words(spec)
-            message = f"{spec.name} ended before its socket {path} was there{f': {said}' if said else ''}"
-            raise HostError(message, f"see: {spec.log}")
-        if time.monotonic() > end:
-            message = f"{spec.name} has not made its socket {path} in {ready_s:g} s"
+            did = f"it listened on its socket {path}" if bound else f"its socket {path} was there"
+            raise HostError(f"{spec.name} ended before {did}{f': {said}' if said else ''}", f"see: {spec.log}")
+        if unlisted and now - unlisted >= _UNLISTED_S:
+            return
+        if now > end:
+            what = "does not listen on" if bound else "has not made"
+            message = f"{spec.name} {what} its socket {path} in {ready_s:g} s"
             raise HostError(message, f"see: {spec.log}; is socket = right?")
+
+
+def _listed(path: str) -> list[Listed]:
+    """Give the sockets that the kernel lists under a path; none where it has no such list."""
+    found, wanted = [], os.fsencode(path)
+    with suppress(OSError), open("/proc/net/unix", "rb") as file:
+        for line in file:
+            if line.endswith(wanted + b"\n"):
+                # Num RefCount Protocol Flags Type St Inode Path
+                _, _, _, flags, kind, state, inode, name = line[:-1].split(maxsplit=7)
+                if name == wanted and int(state, 16) != _CONNECTED:
+                    lets_in = int(kind, 16) == _DATAGRAM or bool(int(flags, 16) & _ACCEPTS)
+                    found.append(Listed(inode.decode(), lets_in))
+    return found
 
 
 def _leads(pid: int) -> bool:
