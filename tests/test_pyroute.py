@@ -25,27 +25,41 @@ def test_what_nobody_asked_for_is_not_imported() -> None:
     assert printed(PARTS, "print('pyroute2.netlink' in sys.modules)", IS_WHOLE) == "True\nFalse"
 
 
-def test_links_need_no_socket_of_it() -> None:
-    use = "from qlaunch.steps.links import Netlink; print(Netlink().state('lo') in ('up', 'down'))"
-    assert printed(use, SOCKETS, IS_WHOLE) == "True\nFalse\nFalse"
-
-
-def test_messages_are_imported_while_the_kernel_makes_functions() -> None:
+def test_whether_a_link_is_up_needs_nothing_of_it() -> None:
     lines = (
-        "import time",
-        "from qlaunch.steps.sriov import Sriov",
-        "class Host:",
-        "    def read(self, path): return '0' if made == [] else made[-1]",
-        "    def write(self, path, text, *, deadline_s):",
-        "        end = time.monotonic() + 20",
-        "        while made == [] and 'pyroute2.netlink.rtnl' not in sys.modules and time.monotonic() < end: pass",
-        "        made.append(text)",
-        "        print(text, 'pyroute2.netlink.rtnl' in sys.modules)",
-        "made = []",
-        "Sriov().write(Host(), 'sriov_numvfs', '4')",
-        "print('pyroute2.netlink.rtnl.ifinfmsg' in sys.modules, pyroute.link_message.cache_info().misses)",
+        "from qlaunch.steps.links import Netlink",
+        "print(Netlink().state('lo') in ('up', 'down'), Netlink().state('eth9'))",
+        "try: Netlink().set_state('eth9', 'up')\nexcept OSError as error: print(error.filename)",
     )
-    assert printed(*lines) == "4 True\nTrue 1"
+    assert printed(*lines, "print('pyroute2.common' in sys.modules)") == "True None\neth9\nFalse"
+
+
+def test_links_need_no_socket_of_it() -> None:
+    use = "from qlaunch.steps.links import Netlink; print(Netlink().function('lo', 0))"
+    assert printed(use, SOCKETS, IS_WHOLE) == "None\nFalse\nFalse"
+
+
+def test_messages_are_imported_while_the_kernel_makes_functions_and_sets_their_card_up() -> None:
+    lines = (
+        "import importlib, threading",
+        "from qlaunch.steps.links import Netlink",
+        "from qlaunch.steps.sriov import Sriov",
+        "begun, wanted, in_time = threading.Event(), threading.Event(), []",
+        "def held(module):",
+        "    begun.set()",
+        "    in_time.append(wanted.wait(10))",
+        "    return importlib.import_module(module)",
+        "pyroute.import_module = held",
+        "class Host:",
+        "    def read(self, path): return '0'",
+        "    def write(self, path, text, *, deadline_s): print(text, begun.wait(10))",
+        "Sriov().write(Host(), 'sriov_numvfs', '4')",
+        "try: Netlink().set_state('eth9', 'up')",
+        "except OSError as error: print(error.filename)",
+        "wanted.set()",
+        "print(pyroute.link_message().__name__, set(in_time))",
+    )
+    assert printed(*lines) == "4 True\neth9\nifinfmsg {True}"
 
 
 def test_nothing_is_imported_to_take_functions_away() -> None:
@@ -61,8 +75,10 @@ def test_what_cannot_be_imported_early_is_said_where_it_is_needed(monkeypatch: p
     said: list[object] = []
     monkeypatch.setattr(threading, "excepthook", said.append)
     monkeypatch.setattr(pyroute, "link_message", broken)
-    with pyroute.imported_meanwhile():
-        pass
+    before = set(threading.enumerate())
+    pyroute.begin_import()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
     assert said == []
 
 

@@ -100,6 +100,18 @@ def test_a_refusal_has_the_words_of_the_kernel_and_what_was_asked() -> None:
 
 
 @pytest.mark.usefixtures("namespace")
+def test_each_setting_of_a_link_is_set_and_no_other() -> None:
+    links = OwnNetlinks()
+    links.make("br0", "bridge", {"mac": MAC})
+    wanted = {"mac": MAC, "mtu": "1500", "address": "none", "state": "down"}
+    for setting, text in {"mac": f"{MAC[:-1]}2", "mtu": "1400", "address": "192.168.7.1/24", "state": "up"}.items():
+        assert links.described("br0") == ("bridge", wanted)
+        links.set("br0", setting, text)
+        wanted[setting] = text
+    assert links.described("br0") == ("bridge", wanted)
+
+
+@pytest.mark.usefixtures("namespace")
 def test_a_port_of_a_new_bridge_need_not_wait_and_can_leave_it() -> None:
     links = OwnNetlinks()
     links.make("br0", "bridge", {"mac": MAC})

@@ -2,10 +2,15 @@
 
 Owns: the translation between netlink's attributes and words such as ``vlan=69``. Must not: decide anything.
 
-Source: the kernel's ``include/uapi/linux/if_link.h`` (IFLA_VF_*), ``net/core/rtnetlink.c``; ``ip-link(8)``.
+Whether a link is up is asked and said in bytes, since the messages need not have been imported by then: a machine's
+virtual functions are made, and their card is set up, while they are.
+
+Source: the kernel's ``include/uapi/linux/if_link.h`` (IFLA_VF_*), ``include/uapi/linux/rtnetlink.h`` (ifinfomsg),
+``net/core/rtnetlink.c``; ``ip-link(8)``.
 """
 
 import errno
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
@@ -18,6 +23,9 @@ from qlaunch.steps.waits import KERNEL, waiting
 # drivers ask the card, a function at a time.
 _WITH_FUNCTIONS = 0x1 | 0x8
 _UP = 0x1  # IFF_UP
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, which of them to change
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_IFNAME = 3
 _PROTOCOLS = {0x8100: "802.1Q", 0x88A8: "802.1ad"}
 _LINK_STATES = ("auto", "enable", "disable")
 
@@ -44,14 +52,18 @@ class Netlink:
     def state(self, name: str) -> str | None:
         """See Links."""
         with netlink_about(name) as netlink:
-            link = found_link(netlink, name)
-            return None if link is None else state_of(link)
+            try:
+                (link,) = netlink.ask_bytes(GETLINK, _link_bytes(name))
+            except OSError as error:
+                if _is_absent(error):
+                    return None
+                raise
+        return _state(_LINK.unpack_from(link.body)[3])
 
     def set_state(self, name: str, state: str) -> None:
         """See Links."""
-        message = with_state(name, state)  # here: an import is nothing that the kernel is waited for
         with netlink_about(name) as netlink, waiting(KERNEL):
-            netlink.ask(NEWLINK, message)
+            set_link_state(netlink, name, state)
 
     def function(self, pf: str, number: int) -> dict[str, str] | None:
         """See Links."""
@@ -78,11 +90,15 @@ def described_link(name: str, **attributes: object) -> Message:
     return message
 
 
-def with_state(name: str, state: str) -> Message:
-    """Give a message that sets a link up or down."""
-    message = described_link(name)
-    message |= {"flags": _UP if state == "up" else 0, "change": _UP}
-    return message
+def set_link_state(netlink: Rtnetlink, name: str, state: str) -> None:
+    """Set a link up or down, and nothing else of it. Raises OSError."""
+    netlink.ask_bytes(NEWLINK, _link_bytes(name, _UP if state == "up" else 0, _UP))
+
+
+def _link_bytes(name: str, flags: int = 0, change: int = 0) -> bytes:
+    text = name.encode() + b"\0"
+    attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(text), _IFNAME) + text
+    return _LINK.pack(0, 0, 0, flags, change) + attribute + bytes(-len(attribute) % 4)
 
 
 def found_link(netlink: Rtnetlink, name: str, **attributes: object) -> Message | None:
@@ -90,10 +106,14 @@ def found_link(netlink: Rtnetlink, name: str, **attributes: object) -> Message |
     try:
         (link,) = netlink.ask(GETLINK, described_link(name, **attributes))
     except OSError as error:
-        if error.errno not in (errno.ENODEV, errno.ERANGE):  # the latter: longer than names are
-            raise
-        return None
+        if _is_absent(error):
+            return None
+        raise
     return link
+
+
+def _is_absent(error: OSError) -> bool:
+    return error.errno in (errno.ENODEV, errno.ERANGE)  # the latter: longer than names are
 
 
 def index_of(netlink: Rtnetlink, name: str) -> int:
@@ -105,7 +125,11 @@ def index_of(netlink: Rtnetlink, name: str) -> int:
 
 def state_of(link: Message) -> str:
     """Give ``up`` or ``down``."""
-    return "up" if link["flags"] & _UP else "down"
+    return _state(link["flags"])
+
+
+def _state(flags: int) -> str:
+    return "up" if flags & _UP else "down"
 
 
 def _settings(function: Message) -> dict[str, str]:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from typing import Protocol
 
-from qlaunch.steps.links import described_link, found_link, index_of, netlink_about, state_of, told_of, with_state
+from qlaunch.steps.links import described_link, found_link, index_of, netlink_about, set_link_state, state_of, told_of
 from qlaunch.steps.pyroute import Message, address_message, link_message
 from qlaunch.steps.rtnetlink import DELADDR, DELLINK, DUMP, GETADDR, GETLINK, NEW, NEWADDR, NEWLINK, Rtnetlink
 from qlaunch.steps.tun import make_tap
@@ -73,24 +73,26 @@ class OwnNetlinks:
     def set(self, name: str, setting: str, text: str) -> None:
         """See OwnLinks."""
         with netlink_about(name) as netlink, told_of(f"{name} {setting}={text}"):
-            if setting == "address":
-                _set_address(netlink, index_of(netlink, name), text)
-                return
             match setting:
+                case "address":
+                    _set_address(netlink, index_of(netlink, name), text)
                 case "bridge":
-                    message = described_link(name, IFLA_MASTER=0 if text == _NONE else index_of(netlink, text))
+                    _change(netlink, name, IFLA_MASTER=0 if text == _NONE else index_of(netlink, text))
                 case "mac":
-                    message = described_link(name, IFLA_ADDRESS=text)
+                    _change(netlink, name, IFLA_ADDRESS=text)
                 case "mtu":
-                    message = described_link(name, IFLA_MTU=int(text))
+                    _change(netlink, name, IFLA_MTU=int(text))
                 case _:
-                    message = with_state(name, text)
-            netlink.ask(NEWLINK, message)
+                    set_link_state(netlink, name, text)
 
     def remove(self, name: str) -> None:
         """See OwnLinks."""
         with netlink_about(name) as netlink:
             netlink.ask(DELLINK, described_link(name))
+
+
+def _change(netlink: Rtnetlink, name: str, **attributes: object) -> None:
+    netlink.ask(NEWLINK, described_link(name, **attributes))
 
 
 def _of_kind(netlink: Rtnetlink, kind: str, link: Message, data: Message) -> dict[str, str]:

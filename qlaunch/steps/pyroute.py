@@ -39,20 +39,17 @@ def link_message() -> type[Message]:
     return found
 
 
-@contextmanager
-def imported_meanwhile() -> Iterator[None]:
-    """Import what is said of links while this thread waits for the kernel."""
+def begin_import() -> None:
+    """Import what is said of links in a thread of its own, for a caller that is about to wait for the kernel."""
+    # Not in the thread: it registers what is done at forks, and a lane that forks meanwhile would do half of that.
+    import logging  # noqa: F401, PLC0415 - see above
 
     def fetch() -> None:
         with suppress(ImportError, AttributeError):  # raised again where it is needed
             link_message()
 
-    thread = threading.Thread(target=fetch)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
+    with suppress(RuntimeError):  # no thread can be had: it is imported where it is needed
+        threading.Thread(target=fetch, name="import of pyroute2").start()
 
 
 @cache

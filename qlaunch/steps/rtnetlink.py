@@ -48,6 +48,11 @@ class Answer(NamedTuple):
     data: bytes
     """With its header."""
 
+    @property
+    def body(self) -> bytes:
+        """What comes behind its header."""
+        return self.data[_HEADER.size :]
+
 
 class Rtnetlink:
     """An open socket, to ask one thing after the other."""
@@ -69,24 +74,28 @@ class Rtnetlink:
         self._socket.close()
 
     def ask(self, kind: int, message: Message, flags: int = 0) -> list[Message]:
-        """Send one request; give what is answered, in messages of the same class.
-
-        A list that changed while the kernel made it is asked for again. Raises OSError with the kernel's words. The
-        request gets its header and its bytes here, whatever it had before.
-        """
-        for _ in range(_MOST_LISTS):
-            self._send(kind, message, flags)
-            answers = list(self._answers())
-            if not any(answer.flags & _INTERRUPTED for answer in answers):
-                return [_decoded(type(message), answer.data) for answer in answers if answer.kind not in _ENDS]
-        raise OSError(errno.EAGAIN, f"a list of the kernel's has changed {_MOST_LISTS} times while it was read")
-
-    def _send(self, kind: int, message: Message, flags: int) -> None:
-        self._sequence += 1
-        message["header"] = {"type": kind, "flags": _REQUEST | _ACK | flags, "sequence_number": self._sequence}
+        """Send one request; give what is answered, in messages of the same class. Raises OSError as ``ask_bytes``."""
         message.reset()  # of one that was received before, as an address is that is taken away
         message.encode()
-        self._socket.send(message.data)
+        answers = self.ask_bytes(kind, bytes(message.data[_HEADER.size :]), flags)
+        return [_decoded(type(message), answer.data) for answer in answers]
+
+    def ask_bytes(self, kind: int, body: bytes, flags: int = 0) -> list[Answer]:
+        """Send one request, of what comes behind its header; give what is answered.
+
+        A list that changed while the kernel made it is asked for again. Raises OSError with the kernel's words.
+        """
+        for _ in range(_MOST_LISTS):
+            self._send(kind, body, flags)
+            answers = list(self._answers())
+            if not any(answer.flags & _INTERRUPTED for answer in answers):
+                return [answer for answer in answers if answer.kind not in _ENDS]
+        raise OSError(errno.EAGAIN, f"a list of the kernel's has changed {_MOST_LISTS} times while it was read")
+
+    def _send(self, kind: int, body: bytes, flags: int) -> None:
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, self._sequence, 0)
+        self._socket.send(header + body)
 
     def _answers(self) -> Iterator[Answer]:
         """Give the answers to what was sent last, and what ends them. Raises OSError."""

@@ -6,12 +6,11 @@ Source: the kernel's ``Documentation/PCI/pci-iov-howto.rst``; ``drivers/pci/iov.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from qlaunch.errors import HostError
 from qlaunch.steps.kind import Kind
-from qlaunch.steps.pyroute import imported_meanwhile
+from qlaunch.steps.pyroute import begin_import
 
 if TYPE_CHECKING:
     from qlaunch.steps.host import Host
@@ -31,9 +30,9 @@ class Sriov(Kind):
         if wanted != "0" and current not in ("0", None):
             message = f"{key} is {current}, and {wanted} are needed; it is not changed while functions may be in use"
             raise HostError(message, f"when none is in use: echo 0 > {key}; echo {wanted} > {key}")
-        # What comes next is said by netlink: their link is set up, and they are set.
-        with imported_meanwhile() if wanted != "0" else nullcontext():
-            host.write(key, wanted, deadline_s=_DEADLINE_S)
+        if wanted != "0":
+            begin_import()  # they are set by netlink soon
+        host.write(key, wanted, deadline_s=_DEADLINE_S)
 
     def merge(self, original: str | None, claims: Sequence[str]) -> str | None:
         """Give the largest claim where there was none; what there was otherwise, if it is enough."""
