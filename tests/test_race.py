@@ -1,10 +1,13 @@
 """What the race in the lab makes of timings: lanes side by side are one time, and binding drivers is the kernel's."""
 
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given, strategies as st
 
 from qlaunch.run.timings import Part
 from qlaunch.steps.waits import KERNEL, SYSTEMD, Wait
-from tests.lab.race import covered, halved
+from tests.lab.race import covered, halved, middle, replayed
 
 PARTS = [
     Part("without gdm.service", "devices", 0.0, 1.5, (Wait(SYSTEMD, 0.5, 1.0), Wait(SYSTEMD, 1.0, 1.25))),
@@ -13,18 +16,76 @@ PARTS = [
     Part("virtual functions of eth0", "devices/vf", 1.5, 4.5, (Wait(KERNEL, 1.75, 4.25),)),
     Part("eth0 up", "devices/vf", 4.5, 6.0, (Wait(KERNEL, 4.75, 6.0),)),
 ]
+SECONDS = st.integers(0, 8).map(float)
 
 
-def test_lanes_that_run_side_by_side_count_once() -> None:
+def scheduled(rows: Sequence[tuple[str, float, float]]) -> list[Part]:
+    """What the engine makes of lanes, gaps and durations: branches begin where what is before them ended."""
+    ends: dict[str, dict[str, float]] = {}
+    before: dict[str, float] = {}
+    branched: dict[str, bool] = {}
+    parts = []
+    for lane, gap, duration in rows:
+        name = lane.partition("/")[0]
+        if branched.get(name) != ("/" in lane):
+            before[name] = max(ends.get(name, {}).values(), default=0.0)
+            ends[name] = {}
+        branched[name] = "/" in lane
+        began = ends[name].get(lane, before[name]) + gap
+        ends[name][lane] = began + duration
+        parts.append(
+            Part(f"{lane} to vfio-pci", lane, began, began + duration, (Wait(KERNEL, began, began + duration),))
+        )
+    return parts
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["cpu", "devices", "devices/pci", "devices/vf"]), SECONDS, SECONDS), min_size=1
+)
+
+
+@given(ROWS)
+def test_with_nothing_left_out_it_is_as_it_was(rows: list[tuple[str, float, float]]) -> None:
+    parts = scheduled(rows)
+    whole = max(part.ended for part in parts) - min(part.began for part in parts)
+    assert halved(parts).whole == whole
+    assert halved(parts).without_binds <= whole
+
+
+@given(ROWS)
+def test_with_a_wait_left_out_it_is_as_if_its_step_had_not_had_it(rows: list[tuple[str, float, float]]) -> None:
+    parts, without = scheduled(rows), scheduled([(lane, gap, 0.0) for lane, gap, _ in rows])
+    whole = max(part.ended for part in without) - min(part.began for part in parts)
+    assert replayed(parts, lambda _part, _wait: True) == whole
+
+
+def test_what_overlaps_counts_once() -> None:
     assert covered([(1.0, 1.5), (1.5, 9.0), (1.25, 2.0), (1.3, 1.4), (20.0, 22.0)]) == 10.0
     assert covered([]) == 0.0
-    assert halved(PARTS).whole == 9.0
+    twice = (Wait(KERNEL, 0.0, 4.0), Wait(KERNEL, 1.0, 2.0))
+    assert halved([Part("0b:00 to vfio-pci", "devices/pci", 0.0, 10.0, twice)]).without_binds == 6.0
 
 
 def test_what_is_left_out_is_the_system_call_that_binds_and_no_more_of_its_step() -> None:
-    """From 2.0 to 4.0 both bind; from 4.75 to 6.0 the link comes up, which counts, beside a bind from 5.0 on."""
-    assert halved(PARTS[2:4]).without_binds == pytest.approx((2.0 - 1.5) + (5.0 - 4.0) + (9.0 - 8.5))
-    assert halved(PARTS).without_binds == pytest.approx(2.0 + (6.0 - 4.0) + (9.0 - 8.5))
+    assert halved(PARTS[2:3]).without_binds == pytest.approx(7.5 - 2.0 - 3.5)
+    assert halved(PARTS[3:]).without_binds == pytest.approx(3.0 - 2.5 + 1.5)
+
+
+def test_what_comes_after_a_bind_begins_earlier_without_it_whatever_other_lanes_do() -> None:
+    beside = [*PARTS[2:4], Part("a pool of 2M pages", "memory", 1.5, 4.5)]
+    assert halved(beside).without_binds == pytest.approx(4.5 - 1.5)
+    assert halved([*beside, PARTS[4]]).without_binds == pytest.approx(4.5 - 1.5)
+    alone = [Part("0b:00 to vfio-pci", "x", 0.0, 1.0, (Wait(KERNEL, 0.0, 1.0),)), Part("awake", "x", 1.25, 2.0)]
+    assert halved([*alone, Part("a pool", "memory", 0.0, 0.5)]).without_binds == pytest.approx(0.25 + 0.75)
+
+
+def test_what_needs_qemu_s_process_follows_all_that_is_done_before() -> None:
+    """On the way back it is the other way round."""
+    assert halved(PARTS).without_binds == pytest.approx(1.5 + 2.0)
+    late = Part("QEMU in a scope of its own", "quiet/shield", 12.0, 13.0)
+    assert halved([late, *PARTS]).without_binds == pytest.approx(1.5 + 2.0 + 1.0)
+    first = Part("undo: QEMU in a scope of its own", "quiet/shield", -3.0, -2.0)
+    assert halved([*PARTS, first]).whole == pytest.approx(9.0 + 1.0)
 
 
 def test_what_a_step_that_binds_waits_for_besides_the_kernel_is_not_left_out() -> None:
@@ -32,7 +93,12 @@ def test_what_a_step_that_binds_waits_for_besides_the_kernel_is_not_left_out() -
     assert halved([Part("0b:00 to vfio-pci", "devices/pci", 1.0, 3.5, waits)]).without_binds == pytest.approx(1.5)
 
 
-def test_what_waits_for_nobody_is_qlaunch_s_own() -> None:
-    """Of the pool's lane a moment counts in which the other lane waits for systemd."""
-    assert halved(PARTS[:2]).own == pytest.approx(0.5 + 0.25 + 0.25)
+def test_where_nobody_is_waited_for_the_rest_is_qlaunch_s_own() -> None:
+    assert halved(PARTS[:2]).own == pytest.approx(1.5 - 0.5 - 0.25)
     assert halved(PARTS[4:]).own == pytest.approx(0.25)
+    assert halved([]) == (0.0, 0.0, 0.0)
+
+
+def test_of_several_runs_each_time_is_the_one_in_the_middle_of_its_kind() -> None:
+    runs = [halved(PARTS), halved(PARTS[:2]), halved(PARTS[2:])]
+    assert middle(runs) == (7.5, 2.0, 2.0)

@@ -40,12 +40,12 @@ def work_in_lanes(
     def one_lane(lane: list[One]) -> None:
         with at_work():
             for _, stage in groupby(lane, key=lambda one: "/" in one.lane):
-                _side_by_side(one_row, _by(lambda one: one.lane, stage))
+                _side_by_side(one_row, grouped(lambda one: one.lane, stage))
 
-    _side_by_side(one_lane, _by(lambda one: one.lane.partition("/")[0], ones))
+    _side_by_side(one_lane, grouped(lambda one: one.lane.partition("/")[0], ones))
 
 
-def _by(name: Callable[[One], str], ones: Iterable[One]) -> list[list[One]]:
+def grouped(name: Callable[[One], str], ones: Iterable[One]) -> list[list[One]]:
     """Put those of one name together, in their order."""
     found: dict[str, list[One]] = {}
     for one in ones:
