@@ -68,22 +68,28 @@ def test_what_overlaps_counts_once() -> None:
 
 def test_what_is_left_out_is_the_system_call_that_binds_and_no_more_of_its_step() -> None:
     assert halved(PARTS[2:3]).without_binds == pytest.approx(7.5 - 2.0 - 3.5)
-    assert halved(PARTS[3:]).without_binds == pytest.approx(3.0 - 2.5 + 1.5)
+    assert halved(PARTS[3:]).without_binds == pytest.approx(3.0 + 1.5)
+
+
+def test_making_functions_binds_nothing_and_is_told_for_itself() -> None:
+    assert halved(PARTS[3:]).without_making == pytest.approx(3.0 - 2.5 + 1.5)
+    assert halved(PARTS[2:3]).without_making == halved(PARTS[2:3]).without_binds
+    assert halved(PARTS).without_making == pytest.approx(1.5 + 2.0)
 
 
 def test_what_comes_after_a_bind_begins_earlier_without_it_whatever_other_lanes_do() -> None:
     beside = [*PARTS[2:4], Part("a pool of 2M pages", "memory", 1.5, 4.5)]
-    assert halved(beside).without_binds == pytest.approx(4.5 - 1.5)
-    assert halved([*beside, PARTS[4]]).without_binds == pytest.approx(4.5 - 1.5)
+    assert halved(beside).without_making == pytest.approx(4.5 - 1.5)
+    assert halved([*beside, PARTS[4]]).without_making == pytest.approx(4.5 - 1.5)
     alone = [Part("0b:00 to vfio-pci", "x", 0.0, 1.0, (Wait(KERNEL, 0.0, 1.0),)), Part("awake", "x", 1.25, 2.0)]
     assert halved([*alone, Part("a pool", "memory", 0.0, 0.5)]).without_binds == pytest.approx(0.25 + 0.75)
 
 
 def test_what_needs_qemu_s_process_follows_all_that_is_done_before() -> None:
     """On the way back it is the other way round."""
-    assert halved(PARTS).without_binds == pytest.approx(1.5 + 2.0)
+    assert halved(PARTS).without_binds == pytest.approx(1.5 + 3.0 + 1.5)
     late = Part("QEMU in a scope of its own", "quiet/shield", 12.0, 13.0)
-    assert halved([late, *PARTS]).without_binds == pytest.approx(1.5 + 2.0 + 1.0)
+    assert halved([late, *PARTS]).without_binds == pytest.approx(1.5 + 3.0 + 1.5 + 1.0)
     first = Part("undo: QEMU in a scope of its own", "quiet/shield", -3.0, -2.0)
     assert halved([*PARTS, first]).whole == pytest.approx(9.0 + 1.0)
 
@@ -96,9 +102,9 @@ def test_what_a_step_that_binds_waits_for_besides_the_kernel_is_not_left_out() -
 def test_where_nobody_is_waited_for_the_rest_is_qlaunch_s_own() -> None:
     assert halved(PARTS[:2]).own == pytest.approx(1.5 - 0.5 - 0.25)
     assert halved(PARTS[4:]).own == pytest.approx(0.25)
-    assert halved([]) == (0.0, 0.0, 0.0)
+    assert halved([]) == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_of_several_runs_each_time_is_the_one_in_the_middle_of_its_kind() -> None:
     runs = [halved(PARTS), halved(PARTS[:2]), halved(PARTS[2:])]
-    assert middle(runs) == (7.5, 2.0, 2.0)
+    assert middle(runs) == (7.5, 4.5, 2.0, 2.0)
