@@ -94,6 +94,15 @@ def test_what_needs_qemu_s_process_follows_all_that_is_done_before() -> None:
     assert halved([*PARTS, first]).whole == pytest.approx(9.0 + 1.0)
 
 
+def test_what_goes_on_beside_qemu_s_launch_counts_as_far_as_it_is_waited_for() -> None:
+    there = [Part("a pool", "memory", 0.0, 2.0), Part("QEMU in a scope of its own", "quiet/shield", 5.0, 6.0)]
+    assert halved([*there, Part("eth0 up", "functions", 2.0, 4.0)]).whole == 3.0
+    slow = Part("eth0 up", "functions", 2.0, 8.0, (Wait(KERNEL, 2.5, 7.5),))
+    assert (halved([*there, slow]).whole, halved([*there, slow]).own) == (5.0, 3.0)
+    back = [Part("undo: eth0 up", "functions", 0.0, 2.0), Part("undo: QEMU in its scope", "quiet/shield", 0.25, 1.0)]
+    assert halved([*back, Part("undo: a pool", "memory", 2.25, 3.0)]).whole == pytest.approx(2.0 + 0.75)
+
+
 def test_what_a_step_that_binds_waits_for_besides_the_kernel_is_not_left_out() -> None:
     waits = (Wait(KERNEL, 1.0, 2.0), Wait(SYSTEMD, 2.0, 3.0))
     assert halved([Part("0b:00 to vfio-pci", "devices/pci", 1.0, 3.5, waits)]).without_binds == pytest.approx(1.5)

@@ -154,9 +154,24 @@ def test_the_address_of_a_function_is_known_before_it_is_made() -> None:
 
 def test_functions_are_made_then_set() -> None:
     made = list(steps(wish(Network(type="vf", pf="enp7s0", vf=1, vlan=69))))
-    assert [step.kind for step in made] == ["sysfs", "sriov", "link", "vf", "pci-driver"]
+    assert [step.kind for step in made] == ["sysfs", "sriov", "pci-driver", "link", "vf"]
     assert list(made[1].claims.values()) == ["2"]
-    assert made[3].claims == {KEY: "mac=52:54:00:0c:0d:5e vlan=69:0:802.1Q"}
+    assert made[4].claims == {KEY: "mac=52:54:00:0c:0d:5e vlan=69:0:802.1Q"}
+
+
+@pytest.mark.parametrize(
+    ("state", "kinds"), [("down", ["pci-driver", "link", "vf"]), ("up", ["link", "vf", "pci-driver"])]
+)
+def test_a_card_that_is_down_is_set_up_beside_qemu_s_start_and_its_functions_after_it(
+    state: str, kinds: list[str]
+) -> None:
+    """A function of a card that is up is set before it is opened."""
+    found = facts(more={f"{PF}/net/enp7s0/operstate": state, f"{PF}/sriov_numvfs": "4"})
+    made = list(steps(wish(Network(type="vf", pf="enp7s0", vf=1), found=found)))
+    assert [step.kind for step in made] == kinds
+    late = [step.kind for step in made if step.moment == "beside-launch"]
+    assert late == (["link", "vf"] if state == "down" else [])
+    assert len({step.lane for step in made if step.kind in ("link", "vf")}) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,9 +195,9 @@ def test_functions_are_made_beside_the_handing_over_of_cards_and_between_service
 def test_a_function_named_by_its_address_is_found_on_its_card() -> None:
     card = Network(type="vf", host=PciAddress.parse("07:10.3"), vlan=69)
     made = list(steps(wish(card)))
-    assert [step.kind for step in made] == ["sysfs", "sriov", "link", "vf", "pci-driver"]
-    assert made[3].claims == {KEY: "mac=52:54:00:0c:0d:5e vlan=69:0:802.1Q"}
-    assert made[4].claims == {"0000:07:10.3": "vfio-pci"}
+    assert [step.kind for step in made] == ["sysfs", "sriov", "pci-driver", "link", "vf"]
+    assert made[4].claims == {KEY: "mac=52:54:00:0c:0d:5e vlan=69:0:802.1Q"}
+    assert made[2].claims == {"0000:07:10.3": "vfio-pci"}
     assert list(refusals(wish(card))) == []
     (problem,) = refusals(wish(Network(type="vf", host=PciAddress.parse("08:10.3"))))
     assert (problem.code, problem.key) == ("no-vf", "network.0.host")
@@ -190,7 +205,7 @@ def test_a_function_named_by_its_address_is_found_on_its_card() -> None:
 
 def test_functions_that_are_there_are_only_set() -> None:
     made = list(steps(wish(Network(type="vf", pf="enp7s0", vf=1), numvfs="4")))
-    assert [step.kind for step in made] == ["link", "vf", "pci-driver"]
+    assert [step.kind for step in made] == ["pci-driver", "link", "vf"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import msgspec
+from msgspec.structs import replace
 
 from qlaunch.devices.network import Network, default_mac
 from qlaunch.errors import Problem
@@ -14,6 +14,7 @@ from qlaunch.steps.vf import printed
 from qlaunch.values.pci import PciAddress
 
 _LANE = "devices/vf"
+_BESIDE = "functions"
 _DEVICES = "/sys/bus/pci/devices"
 
 
@@ -37,13 +38,25 @@ def steps(wish: Wish) -> Iterator[Step]:
                 claims={f"{folder}/sriov_numvfs": str(card.vf + 1)},
                 lane=_LANE,
             )
-        # A card that is down passes nothing on for its virtual functions either.
-        yield Step(kind="link", summary=f"{card.pf} up", claims={str(card.pf): "up"}, lane=_LANE)
         settings = printed(_settings(card, wish.uuid, index))
-        yield Step(kind="vf", summary=f"{name}: {settings}", claims={f"{card.pf} vf {card.vf}": settings}, lane=_LANE)
+        of_card = [
+            # A card that is down passes nothing on for its virtual functions either.
+            Step(kind="link", summary=f"{card.pf} up", claims={str(card.pf): "up"}, lane=_LANE),
+            Step(kind="vf", summary=f"{name}: {settings}", claims={f"{card.pf} vf {card.vf}": settings}, lane=_LANE),
+        ]
         address = vf_address(wish.facts, card)
-        if address:
-            yield Step(kind="pci-driver", summary=f"{name} to {VFIO}", claims={str(address): VFIO}, lane=_LANE)
+        to_vfio = [
+            Step(kind="pci-driver", summary=f"{name} to {VFIO}", claims={str(one): VFIO}, lane=_LANE)
+            for one in (address,)
+            if one
+        ]
+        if _is_up(wish.facts, card):
+            yield from (*of_card, *to_vfio)
+        else:
+            # To set a card up takes a second or more, and QEMU can open the function meanwhile. Its settings come after
+            # it, since drivers take none of them while their card is down, and are there before the guest runs.
+            late = (replace(step, lane=_BESIDE, moment="beside-launch") for step in of_card)
+            yield from (*to_vfio, *late)
 
 
 def refusals(wish: Wish) -> Iterator[Problem]:
@@ -126,8 +139,13 @@ def _by_number(facts: HostFacts, card: Network) -> Network:
         sriov = facts.pci_settings(link.controller).sriov if link.controller and not link.usb else None
         for number in range(sriov.total if sriov else 0):
             if link.controller and _address(facts, link.controller, number) == card.host:
-                return msgspec.structs.replace(card, pf=link.name, vf=number)
+                return replace(card, pf=link.name, vf=number)
     return card
+
+
+def _is_up(facts: HostFacts, card: Network) -> bool:
+    """Whether it is known to be; a card without a cable counts as down, and setting it up is no work then."""
+    return any(link.name == card.pf and link.state != "down" for link in facts.network.links)
 
 
 def _controller(facts: HostFacts, card: Network) -> PciAddress | None:

@@ -5,9 +5,10 @@ Blocking, without trio: most of it happens while QEMU starts, and all of it also
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from qlaunch.errors import HostError
 from qlaunch.run.folder import RunFolder
@@ -18,6 +19,7 @@ from qlaunch.steps.step import Step
 if TYPE_CHECKING:
     from qlaunch.journal.engine import HostChanges
     from qlaunch.journal.file import Journal
+    from qlaunch.run.beside import Beside
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -30,6 +32,7 @@ class Changes:
         self._folder = folder
         self._say = say
         self._opened: tuple[Journal, HostChanges] | None = None
+        self._beside: Beside | None = None
 
     def _open(self) -> "HostChanges":
         if self._opened:
@@ -50,13 +53,24 @@ class Changes:
     def make(self, steps: Sequence[Step], *, qemu: int | None = None, stop: Callable[[], bool] = lambda: False) -> bool:
         """Make the steps before the launch, or those after it; False when ``stop`` said so before the end.
 
-        Raises HostError.
+        With those after it, the ones that were begun beside it are made. Raises HostError.
         """
         for moment in ("first", "before-launch") if qemu is None else ("after-launch",):
             chosen = [_named(step, qemu) for step in steps if step.moment == moment]
             if chosen and not self._open().carry_out(chosen, stop=stop):
                 return False
+        if qemu is not None and self._beside:
+            self._beside.wait()
         return not stop()
+
+    def begin(self, steps: Sequence[Step], *, stop: Callable[[], bool]) -> None:
+        """Begin the steps beside the launch."""
+        # They are given back with those after it: when QEMU has ended, and before all others.
+        chosen = [replace(step, moment="after-launch") for step in steps if step.moment == "beside-launch"]
+        if chosen:
+            from qlaunch.run.beside import Beside  # noqa: PLC0415 - few machines have any
+
+            self._beside = Beside(partial(self._open().carry_out, chosen), stop)
 
     def holds(self, kind: str, key: str) -> bool:
         """Whether a change of this key is in force for this machine."""
@@ -84,6 +98,8 @@ class Changes:
             return
         from qlaunch.journal.engine import raise_leftovers  # noqa: PLC0415
 
+        if self._beside:
+            self._beside.give_up()
         changes = self._open()
         try:
             left = changes.undo()
@@ -113,7 +129,7 @@ def _named(step: Step, qemu: int | None) -> Step:
     if qemu is None:
         return step
     claims = {key.replace("{qemu}", str(qemu)): claim for key, claim in step.claims.items()}
-    return msgspec.structs.replace(step, claims=claims)
+    return replace(step, claims=claims)
 
 
 def _boot() -> str:

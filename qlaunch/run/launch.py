@@ -93,6 +93,7 @@ def start(plan: Plan, folder: RunFolder, say: Say, stop: Callable[[], bool]) -> 
         record = Record(supervisor=identify(os.getpid()), started=time.time(), duty=duty)
         folder.write(record)
         plan = _make_all(changes, plan, say, stop)
+        changes.begin(plan.changes, stop=stop)
         with clock.part("helpers"):
             start_before_qemu(duty.sidecars, say)
         with clock.part("start of QEMU"):

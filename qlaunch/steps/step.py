@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-Moment = Literal["first", "before-launch", "after-launch"]
+Moment = Literal["first", "before-launch", "beside-launch", "after-launch"]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +15,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ``moment`` side by side. A lane may have branches, ``devices/pci`` beside ``devices/vf``: those that follow each
     other go side by side, after what the lane has before them, and before what it has after them.
     ``{qemu}`` in a key stands for the process number of QEMU, which is known after its launch alone.
+    What is made beside the launch is begun before QEMU is started, which does not wait for it; the guest does.
     ``summary`` is a phrase for people, without a full stop: ``performance governor on CPUs 4-7``.
     """
 

@@ -82,6 +82,7 @@ BINDS = " to vfio-pci"  # of a step in which the kernel takes drivers away from 
 MAKES = "virtual functions of "  # of one that makes them or takes them away, which binds nothing: no driver is probed
 UNDO = "undo: "
 AFTER_LAUNCH = "quiet"  # the lane of all changes that need QEMU's process: begun when the others are done, undone first
+BESIDE_LAUNCH = "functions"  # of those that the launch does not wait for; undone with them
 
 
 class Half(NamedTuple):
@@ -139,14 +140,19 @@ def halved(parts: Sequence[Part]) -> Half:
 
 
 def replayed(parts: Sequence[Part], at_once: Callable[[Part, Wait], bool]) -> float:
-    """How long they take when some waits end at once: in its lane, what follows begins earlier by as much."""
-    after_launch = [part for part in parts if lane_of(part) == AFTER_LAUNCH]
-    before_launch = [part for part in parts if lane_of(part) != AFTER_LAUNCH]
-    return sum(span(phase, at_once) for phase in (before_launch, after_launch) if phase)
+    """How long they take when some waits end at once: in its lane, what follows begins earlier by as much.
+
+    QEMU's launch, which is in the middle of them, is left out, and so is what goes on meanwhile.
+    """
+    late = [part for part in parts if lane_of(part) in (AFTER_LAUNCH, BESIDE_LAUNCH)]
+    early = [part for part in parts if part not in late]
+    waited = [part for part in late if lane_of(part) == AFTER_LAUNCH or part.summary.startswith(UNDO)]
+    took = last_end(early, at_once) - min(part.began for part in early) if early else 0.0
+    return took + (last_end(late, at_once) - min(part.began for part in waited) if waited else 0.0)
 
 
-def span(parts: Sequence[Part], at_once: Callable[[Part, Wait], bool]) -> float:
-    """From the first begin to the last end. A part begins as long as it did after the last of those it follows."""
+def last_end(parts: Sequence[Part], at_once: Callable[[Part, Wait], bool]) -> float:
+    """When the last one ends then. A part begins as long as it did after the last of those it follows."""
     last: list[float] = []
     for lane in grouped(lane_of, sorted(parts, key=lambda part: part.began)):
         follows: list[tuple[float, float]] = []  # when parts ended, and when they end now
@@ -161,7 +167,7 @@ def span(parts: Sequence[Part], at_once: Callable[[Part, Wait], bool]) -> float:
                 ends += before
             follows = ends
         last += [end for _, end in follows]
-    return max(last) - min(part.began for part in parts)
+    return max(last)
 
 
 def lane_of(part: Part) -> str:
