@@ -1,6 +1,6 @@
 """Virtual functions: only what differs is set, what was there comes back, and the number of them is never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from types import MappingProxyType
 
@@ -68,6 +68,49 @@ def test_a_function_in_reset_is_asked_again_until_it_is_patient_no_more() -> Non
     host.wait = lambda condition, timeout_s: any(condition() for _ in range(int(timeout_s)))  # type: ignore[method-assign]
     Vf().write(host, KEY, FOUND.replace("trust=off", "trust=on"))
     assert Vf().read(host, KEY) == FOUND.replace("trust=off", "trust=on")
+
+
+CARRIER = "/sys/class/net/enp7s0/carrier"
+LIMITED = FOUND.replace("rate=0-0", "rate=0-100")
+
+
+def host_without_a_carrier(looks: int) -> FakeHost:
+    """A host whose card has one at a later look; until then its driver refuses a rate, like one that is too high."""
+    host, left = host_with(), iter(range(looks))
+
+    def refuse(_number: int, path: str, _text: str) -> None:
+        if CARRIER not in host.files:
+            raise OSError(22, "Invalid argument", path)
+
+    def look_again(condition: Callable[[], bool], timeout_s: float) -> bool:
+        for _ in range(int(timeout_s)):
+            if next(left, None) is None:
+                host.files[CARRIER] = "1"
+            if condition():
+                return True
+        return False
+
+    host.fail = refuse
+    host.wait = look_again  # type: ignore[method-assign]
+    return host
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+def test_a_rate_is_set_once_the_card_has_a_carrier(looks: int) -> None:
+    host = host_without_a_carrier(looks)
+    Vf().write(host, KEY, LIMITED)
+    assert Vf().read(host, KEY) == LIMITED
+
+
+def test_a_rate_without_a_carrier_and_one_that_cannot_be_had_are_told_apart() -> None:
+    host = host_without_a_carrier(99)
+    with pytest.raises(HostError, match="the driver of enp7s0 takes no rate while the card has no carrier") as caught:
+        Vf().write(host, KEY, LIMITED)
+    assert caught.value.hint == "plug in its cable, or leave max_tx_mbps out"
+    host.files[CARRIER] = "1"
+    host.netlink.refused["rate"] = 22
+    with pytest.raises(OSError, match="rate=0-100"):
+        Vf().write(host, KEY, LIMITED)
 
 
 def test_a_function_that_is_not_there_is_a_sentence() -> None:

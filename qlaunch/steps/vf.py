@@ -4,7 +4,8 @@ A key is ``enp7s0f1 vf 1``, a value all its settings in a row. Only those that d
 even to be told what they do already.
 
 Source: ``ip-link(8)``; the kernel's ``net/core/rtnetlink.c``, ``drivers/net/ethernet/intel/i40e/i40e_virtchnl_pf.c``
-(EAGAIN while a function is in reset).
+(EAGAIN while a function is in reset), ``igb/igb_main.c`` (igb_ndo_set_vf_bw), ``ixgbe/ixgbe_sriov.c``
+(ixgbe_ndo_set_vf_bw: EINVAL for a rate without a carrier).
 """
 
 import errno
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from qlaunch.steps.host import Host
 
 
-_RESET_S = 10.0
+_PATIENCE_S = 10.0
 
 
 class Vf(Kind):
@@ -56,21 +57,37 @@ class Vf(Kind):
 
 
 def _set(host: "Host", pf: str, number: int, setting: dict[str, str]) -> None:
-    """Set one thing; a function that is being reset, as a new one is by some cards, asks to be asked again."""
-    busy: list[OSError] = []
+    """Set one thing. Raises HostError, OSError.
+
+    A function that is being reset, as a new one is by some cards, asks to be asked again; and a card that has just been
+    set up may take no rate before it has found the other end of its cable.
+    """
+    refused: list[OSError] = []
 
     def done() -> bool:
+        passes_on = "rate" not in setting or _has_carrier(host, pf)
         try:
             host.netlink.set_function(pf, number, setting)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EBUSY):
+            if error.errno not in (errno.EAGAIN, errno.EBUSY) and (passes_on or error.errno != errno.EINVAL):
                 raise
-            busy[:] = [error]
+            refused[:] = [error]
             return False
         return True
 
-    if not host.wait(done, _RESET_S):
-        raise busy[0]
+    if host.wait(done, _PATIENCE_S):
+        return
+    if refused[0].errno == errno.EINVAL:
+        message = f"the driver of {pf} takes no rate while the card has no carrier"
+        raise HostError(message, "plug in its cable, or leave max_tx_mbps out")
+    raise refused[0]
+
+
+def _has_carrier(host: "Host", pf: str) -> bool:
+    try:
+        return host.read(f"/sys/class/net/{pf}/carrier") == "1"
+    except OSError:  # EINVAL, of a card that is down
+        return False
 
 
 def printed(settings: Mapping[str, str]) -> str:

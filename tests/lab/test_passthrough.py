@@ -112,6 +112,18 @@ def test_a_virtual_function_sends_and_hears_on_its_vlan(host: LabHost) -> None:
     assert host.read(f"/sys/bus/pci/devices/{controller}/sriov_numvfs") == "0"
 
 
+def test_a_function_s_rate_waits_for_the_carrier_of_a_card_that_was_down(host: LabHost) -> None:
+    """And one that the card cannot have fails the start when QEMU is there already; all comes back."""
+    pf = host.shell(f"ls /sys/bus/pci/devices/{host.address('nic')}.0/net").split()[0]
+    assert host.read(f"/sys/class/net/{pf}/operstate") == "down"
+    limited = VF.format(mac=VF_MAC, pf=pf) + "max_tx_mbps = {}\n"
+    host.machine("given", MACHINE + limited.format(100))
+    host.qlaunch("up", "given", "--detach")
+    assert "max_tx_rate 100Mbps" in host.shell(f"ip link show {pf}")
+    host.qlaunch("down", "given", "--force")
+    assert "rate=0-2000000: invalid argument" in refusal(host, limited.format(2_000_000))
+
+
 def test_an_nvme_disk_is_read_and_written_by_the_guest(host: LabHost) -> None:
     address = f"{host.address('nvme')}.0"
     disk = host.emulator.folder / "nvme.raw"
